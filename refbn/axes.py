@@ -1,0 +1,190 @@
+r"""Which axes are reduced, which one is kept, and how an array is cut into halves.
+
+Everything that has to do with the shape of an array is decided here, so that the other
+modules can write down their equations as if every array were a matrix.
+
+Two words are easily confused, so each has one meaning throughout `refbn`:
+
+- `axis` is NumPy's: the axes that a mean or a sum runs over, the ones that *disappear*;
+- `channel_axis` is the one axis that a batch norm *keeps*: one mean, one variance, one gamma
+  and one beta for every position along it.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+_REAL = ("float16", "bfloat16", "float32", "float64")
+
+
+def as_floating(name: str, value: npt.ArrayLike) -> Array:
+    """Return `value` as an array of a dtype that `refbn` computes with.
+
+    Args:
+        name: What to call the value in an error message.
+        value: Array of any shape; float16, bfloat16 (of the package ml_dtypes), float32 or
+            float64. complex128 passes too: the complex-step derivative of
+            [`refbn.gradcheck`][refbn.gradcheck] needs it.
+
+    Returns:
+        The same array, not copied where it is one already.
+
+    Raises:
+        TypeError: For integers, booleans, objects and every other dtype. A mean of integers
+            has no dtype to come back in.
+    """
+    array = np.asarray(value)
+    if array.dtype.name not in (*_REAL, "complex128"):
+        raise TypeError(
+            f"{name} must be an array of {', '.join(_REAL)}; got dtype {array.dtype}. "
+            f"Convert it first, for example with {name}.astype(np.float64)."
+        )
+    return array
+
+
+def as_mask(where: npt.ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
+    """Return a mask as a boolean array of the full shape (a view), or None.
+
+    Args:
+        where: Booleans that broadcast to `shape`, True at the values that count, or None.
+        shape: Shape of the array that is masked.
+
+    Returns:
+        A read-only view of shape `shape`, or None where there is no mask.
+
+    Raises:
+        TypeError: If `where` is not boolean.
+        ValueError: If `where` does not broadcast to `shape`.
+    """
+    if where is None:
+        return None
+    mask = np.asarray(where)
+    if mask.dtype != bool:
+        raise TypeError(
+            f"where must be an array of booleans; got dtype {mask.dtype}. "
+            "Compare first, for example with where != 0."
+        )
+    try:
+        return np.broadcast_to(mask, shape)
+    except ValueError:
+        raise ValueError(
+            f"where must broadcast to the shape of x, {shape}; got where.shape={mask.shape}. "
+            "Give it as many axes as x, with length 1 along those that it does not depend on."
+        ) from None
+
+
+def reduced_axes(shape: tuple[int, ...], channel_axis: int) -> tuple[int, ...]:
+    """Return the axes that are averaged over: all but the channel axis.
+
+    Args:
+        shape: Shape of the array, `(N, C)` up to `(N, C, *spatial)` in any order of axes.
+        channel_axis: The axis that is kept; negative values count from the end.
+
+    Returns:
+        The other axes in increasing order, all of them non-negative.
+
+    Raises:
+        ValueError: If there are fewer than two axes, or no such axis.
+
+    Examples:
+        >>> reduced_axes((8, 3, 32, 32), channel_axis=1)
+        (0, 2, 3)
+        >>> reduced_axes((8, 32, 32, 3), channel_axis=-1)
+        (0, 1, 2)
+    """
+    ndim = len(shape)
+    if ndim < 2:
+        raise ValueError(
+            f"x must have at least 2 axes, samples and channels; got x.shape={shape}. "
+            "Use x[:, np.newaxis] for many samples of one channel, x[np.newaxis] for one sample."
+        )
+    if not -ndim <= channel_axis < ndim:
+        raise ValueError(
+            f"channel_axis must name an axis of x, from {-ndim} to {ndim - 1}; "
+            f"got channel_axis={channel_axis} for x.shape={shape}."
+        )
+    return tuple(a for a in range(ndim) if a != channel_axis % ndim)
+
+
+def per_channel(
+    name: str, value: npt.ArrayLike, shape: tuple[int, ...], channel_axis: int
+) -> Array:
+    """Return one value per channel, shaped so that it broadcasts against the whole array.
+
+    Args:
+        name: What to call the value in an error message.
+        value: One number per channel, shape `(C,)`.
+        shape: Shape of the array that it is to meet.
+        channel_axis: The axis of that array that holds the channels.
+
+    Returns:
+        A view of shape `(1, .., C, .., 1)` in float64 (complex128 if `value` is complex).
+
+    Raises:
+        TypeError: If `value` is not floating.
+        ValueError: If its shape is not `(C,)`.
+    """
+    array = as_floating(name, value)
+    channels = shape[channel_axis]
+    if array.shape != (channels,):
+        raise ValueError(
+            f"{name} must have one value for each of the {channels} channels, shape ({channels},); "
+            f"got {name}.shape={array.shape} for an array of shape {shape} "
+            f"with channel_axis={channel_axis}."
+        )
+    return expand(in_double(array), reduced_axes(shape, channel_axis))
+
+
+def expand(values: Array, axis: Iterable[int]) -> Array:
+    """Put the reduced axes back with length 1: the inverse of a reduction's change of shape.
+
+    Args:
+        values: Result of a reduction over `axis`.
+        axis: The axes that the reduction ran over, non-negative.
+
+    Returns:
+        A view that broadcasts against the array that was reduced.
+
+    Examples:
+        >>> expand(np.array([1.0, 2.0, 3.0]), (0, 2)).shape
+        (1, 3, 1)
+    """
+    return np.expand_dims(values, tuple(axis))
+
+
+def in_double(array: Array) -> Array:
+    """Return the array in float64, or in complex128 if it is complex: the precision of all sums.
+
+    NumPy adds pairwise only along the fast axis in memory. Along axis 0 it adds one row after the
+    other, and in float32 a mean over a million rows can then be off by whole units.
+
+    Args:
+        array: Array of any shape and floating dtype.
+
+    Returns:
+        The array in double precision, not copied where it is already.
+    """
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64, copy=False)
+
+
+def halves(array: Array, axis: Iterable[int]) -> tuple[Array, Array]:
+    """Cut an array in two along the longest of the given axes.
+
+    Args:
+        array: Array of any shape and any layout in memory.
+        axis: The axes that may be cut, at least one of them longer than 1.
+
+    Returns:
+        Two views, which together hold every value once.
+
+    Examples:
+        >>> [half.shape for half in halves(np.zeros((5, 3)), axis=(0,))]
+        [(2, 3), (3, 3)]
+    """
+    longest = max(axis, key=lambda a: array.shape[a])
+    left, right = np.split(array, [array.shape[longest] // 2], axis=longest)
+    return left, right

@@ -1,0 +1,231 @@
+r"""The batch norm that remembers: parameters, running statistics, and which mode it is in.
+
+The layer does bookkeeping and no arithmetic of its own. Every number comes from
+[`refbn.transform`][refbn.transform] and [`refbn.running`][refbn.running].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from refbn.axes import Array, as_floating
+from refbn.moments import Moments
+from refbn.running import RunningStatistics, exponential_average
+from refbn.transform import (
+    Gradients,
+    batch_norm_backward,
+    batch_norm_infer,
+    batch_norm_infer_backward,
+    batch_norm_train,
+)
+
+
+class BatchNorm:
+    r"""Batch normalisation with state: train it, switch it to evaluation, save it, load it.
+
+    In training mode a call normalises with the moments of the batch and moves the running
+    statistics. In evaluation mode it normalises with the running statistics and changes nothing.
+    A call that raises leaves the layer as it was.
+
+    Attributes:
+        gamma: Scale \(\gamma\), shape `(C,)`, ones at first; None if it was left out.
+        beta: Shift \(\beta\), shape `(C,)`, zeros at first; None if it was left out.
+        running: [`RunningStatistics`][refbn.RunningStatistics] so far.
+        training: Whether the next call trains.
+
+    Examples:
+        >>> bn = BatchNorm(1, eps=0.0, decay=0.5)
+        >>> bn(np.array([[1.0], [3.0]]))
+        array([[-1.],
+               [ 1.]])
+        >>> bn.running
+        RunningStatistics(mean=array([1.]), var=array([1.5]), num_batches=1)
+        >>> bn.eval()(np.array([[1.0]]))
+        array([[0.]])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        eps: float = 1e-5,
+        channel_axis: int = 1,
+        gamma: bool = True,
+        beta: bool = True,
+        update: Callable[..., RunningStatistics] = exponential_average,
+        **rule: Any,
+    ) -> None:
+        r"""Make a layer in training mode.
+
+        Args:
+            channels: Number of channels `C`.
+            eps: \(\varepsilon\), in the square of the unit of the input; not negative.
+            channel_axis: The axis of the input that holds the channels.
+            gamma: Whether there is a scale.
+            beta: Whether there is a shift.
+            update: How the running statistics follow the batches:
+                [`exponential_average`][refbn.exponential_average],
+                [`cumulative_average`][refbn.cumulative_average], or a function of yours from
+                running statistics and moments to running statistics.
+            **rule: Keywords for `update`, such as `decay=0.99` or `ddof=0`.
+
+        Raises:
+            TypeError: If `update` does not take these keywords; for `momentum` with the
+                translation.
+            ValueError: If `eps` is negative, or `update` refuses a value.
+        """
+        if not eps >= 0:
+            raise ValueError(f"eps must not be negative; got eps={eps}. The usual value is 1e-5.")
+        self.gamma: Array | None = np.ones(channels) if gamma else None
+        self.beta: Array | None = np.zeros(channels) if beta else None
+        self.running = RunningStatistics.initial(channels)
+        self.training = True
+        self._eps = eps
+        self._channel_axis = channel_axis
+        self._update = partial(update, **rule)
+        self._backward: Callable[[npt.ArrayLike], Gradients] | None = None
+        # a trial that is thrown away: a rule that cannot work fails here, not at the first batch
+        many = np.full(channels, 2**62)
+        self._update(self.running, Moments(many, self.running.mean, self.running.var))
+
+    def train(self) -> BatchNorm:
+        """Switch to training mode: the batch's own statistics, and the running ones follow.
+
+        Returns:
+            The layer itself.
+        """
+        self.training = True
+        return self
+
+    def eval(self) -> BatchNorm:
+        """Switch to evaluation mode: the running statistics, which stay as they are.
+
+        Returns:
+            The layer itself.
+        """
+        self.training = False
+        return self
+
+    def __call__(self, x: npt.ArrayLike, *, where: npt.ArrayLike | None = None) -> Array:
+        """Normalise a batch, by the rules of the mode that the layer is in.
+
+        Args:
+            x: Batch of shape `(N, C)` to `(N, C, *spatial)`; floating.
+            where: In training, True at the values that count; see
+                [`batch_norm_train`][refbn.batch_norm_train]. In evaluation no value depends on
+                another, so a mask would change nothing but itself, and is refused.
+
+        Returns:
+            `y`, of the shape and dtype of `x`.
+
+        Raises:
+            TypeError: If an array has a dtype that does not fit.
+            ValueError: If a shape does not fit, there are too few values to store a variance of,
+                the new running statistics would not be finite, or a mask is given in evaluation.
+        """
+        if self.training:
+            return self._train(x, where)
+        if where is not None:
+            raise ValueError(
+                "where is for training, where it keeps values out of the statistics; "
+                "got a mask in evaluation mode. Leave it out, or mask the output."
+            )
+        return self._infer(x)
+
+    def backward(self, dy: npt.ArrayLike) -> Gradients:
+        """Return the gradients of the last call, in the mode that it was made in.
+
+        Args:
+            dy: Gradient of the loss with respect to the output of the last call.
+
+        Returns:
+            Gradients with respect to `x`, `gamma` and `beta`; the layer keeps none of them.
+
+        Raises:
+            RuntimeError: If the layer has not been called yet.
+            ValueError: If `dy` is not of the shape of the output.
+        """
+        if self._backward is None:
+            raise RuntimeError(
+                "backward() needs a forward pass to go back through; the layer has not been "
+                "called yet. Call it on a batch first."
+            )
+        return self._backward(dy)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of all that the layer has learned and gathered.
+
+        Returns:
+            Arrays by name: `gamma` and `beta` where the layer has them, `running_mean`,
+            `running_var`, each of shape `(C,)`, and `num_batches`, an integer of shape `()`.
+        """
+        parameters = {"gamma": self.gamma, "beta": self.beta}
+        return {name: value.copy() for name, value in parameters.items() if value is not None} | {
+            "running_mean": self.running.mean.copy(),
+            "running_var": self.running.var.copy(),
+            "num_batches": np.array(self.running.num_batches),
+        }
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Replace all parameters and statistics, or, where one does not fit, none of them.
+
+        Args:
+            state: What `state_dict` returned, with just the names that this layer has.
+
+        Raises:
+            TypeError: If a value is not floating.
+            ValueError: If a name is missing or unknown, a shape is wrong, or a statistic is not
+                finite or negative.
+        """
+        own = self.state_dict()
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unknown:
+            raise ValueError(
+                f"the state must have the names {sorted(own)}; missing {missing}, "
+                f"unknown {unknown}. Nothing was loaded. Rename or leave out what does not fit."
+            )
+        new = {name: _fitting(name, state[name], own[name].shape) for name in own}
+        self.running = RunningStatistics(
+            new["running_mean"], new["running_var"], int(new["num_batches"])
+        )
+        self.gamma, self.beta = new.get("gamma"), new.get("beta")
+
+    def _train(self, x: npt.ArrayLike, where: npt.ArrayLike | None) -> Array:
+        y, cache = batch_norm_train(
+            x, self.gamma, self.beta, eps=self._eps, channel_axis=self._channel_axis, where=where
+        )
+        self.running = self._update(self.running, cache.moments)  # the first change of state
+        self._backward = partial(batch_norm_backward, cache=cache)
+        return y
+
+    def _infer(self, x: npt.ArrayLike) -> Array:
+        x = np.array(x)  # a copy: backward must see what forward saw
+        given: dict[str, Any] = {
+            "mean": self.running.mean,
+            "var": self.running.var,
+            "gamma": self.gamma,
+            "beta": self.beta,
+            "eps": self._eps,
+            "channel_axis": self._channel_axis,
+        }
+        y = batch_norm_infer(x, **given)
+        self._backward = partial(batch_norm_infer_backward, x=x, **given)
+        return y
+
+
+def _fitting(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
+    """Return a copy of a loaded value, or say what is wrong with it."""
+    array = np.asarray(value)
+    if name != "num_batches":
+        array = as_floating(name, array).astype(np.float64)
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} must have the shape {shape}; got {array.shape}. Nothing was loaded. "
+            "Make a layer with as many channels as the state has."
+        )
+    return array.copy()
