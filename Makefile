@@ -5,6 +5,8 @@
 # The first call makes .venv and installs into it; later calls install only when pyproject.toml or
 # .constraints.txt changed.
 
+export NO_MKDOCS_2_WARNING := 1 # Material says at each start what is planned for: rule 10 of the design
+
 PYTHON ?= python3
 ADDRESS ?= 127.0.0.1:8000
 PY := .venv/bin/python

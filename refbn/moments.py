@@ -108,7 +108,7 @@ class Moments:
             other: Moments of the other values; the shapes must broadcast.
 
         Returns:
-            Moments of the union. Merging with [`empty`][refbn.Moments.empty] returns the same
+            Moments of the union. Merging with [`empty`][refbn.moments.Moments.empty] returns the same
             numbers exactly.
 
         References:

@@ -1,0 +1,159 @@
+r"""The executing fence: code is shown, run, and followed by what it printed.
+
+    ```python exec="on"                       show the code, run it, show what it prints
+    ```python exec="on" source="fold"         the code folded away; "none" leaves it out
+    ```python exec="on" result="markdown"     what it prints is Markdown: a table, a sentence
+    ```python exec="on" raises="ValueError"   the last statement must raise; the error is shown
+    ```python exec="off"                      Python that is shown and not run, on purpose
+
+Other languages are shown. A language or an option that does not exist stops the build, and so does
+Python that says nothing about `exec`. It stands on markdown-exec for Markdown inside Markdown, and
+on SuperFences for the fences; only running the code is our own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from html import escape
+from typing import Any
+
+from markdown import Markdown
+from markdown_exec import MarkdownConverter
+from pygments.lexers import get_all_lexers
+
+from _kit.page import Block, Page, PageError, Run, page_of, results
+
+LANGUAGES = sorted({alias for _, aliases, _, _ in get_all_lexers() for alias in aliases})
+DEFAULTS = {"source": "above", "result": "text"}
+SHOWN = {"title", "hl_lines", "linenums"}
+EXECUTED = SHOWN | {"exec", "id", "raises", "result", "source"}
+
+
+def validate(
+    language: str,
+    inputs: dict[str, str],
+    options: dict[str, Any],
+    attrs: dict[str, Any],  # noqa: ARG001 (SuperFences' signature)
+    md: Markdown,
+) -> bool:
+    """Check the header of a fence, and sort its options.
+
+    Args:
+        language: Its language.
+        inputs: Its options as written.
+        options: Where to put them.
+        attrs: Unused: attributes of the HTML element.
+        md: The Markdown instance.
+
+    Returns:
+        True.
+
+    Raises:
+        PageError: If the language or an option does not exist, or Python is neither on nor off.
+    """
+    page = page_of(md)
+    where = page.where(page.current())
+    if language and language not in LANGUAGES:
+        raise PageError(where, f"there is no language {language!r}.", _choice(language, LANGUAGES))
+    executed = inputs.get("exec") == "on"
+    allowed = EXECUTED if executed else SHOWN | {"exec"}
+    for name in inputs:
+        if name not in allowed:
+            kind = "an executed block" if executed else "a block that is only shown"
+            what = f"{kind} has no option {name!r}."
+            raise PageError(where, what, _choice(name, sorted(allowed)))
+    values = {"exec": ["on", "off"], "source": ["above", "fold", "none"], "result": sorted(results)}
+    for name, known in values.items():
+        if name in inputs and inputs[name] not in known:
+            what = f"{name} cannot be {inputs[name]!r}."
+            raise PageError(where, what, _choice(inputs[name], known))
+    if executed and not (page.is_file and language == "python"):
+        raise PageError(where, "only Python in a page can run.", 'Take out exec="on".')
+    if page.is_file and language == "python" and "exec" not in inputs:
+        what = "a block of Python in a page must say whether it runs."
+        raise PageError(where, what, 'Write exec="on" or exec="off" behind python.')
+    options.update(DEFAULTS | inputs)
+    return True
+
+
+def render(
+    source: str,
+    language: str,
+    css_class: str,  # noqa: ARG001 (SuperFences' signature)
+    options: dict[str, str],
+    md: Markdown,
+    **kwargs: Any,
+) -> str:
+    """Show a fence, and run it if it says so.
+
+    Args:
+        source: The code.
+        language: Its language.
+        css_class: Unused: a class of the HTML element.
+        options: What `validate` sorted out.
+        md: The Markdown instance.
+        **kwargs: What SuperFences passes on to the highlighter.
+
+    Returns:
+        HTML.
+
+    Raises:
+        PageError: If the block does not do what it declares.
+    """
+    page = page_of(md)
+    block = page.strike_off(source)
+    code = _highlight(md, source, language, options, kwargs)
+    if options.get("exec") != "on":
+        return code
+    run = page.run(block, options.get("raises"))
+    shown = _SOURCE[options["source"]].format(code=code)
+    return (
+        f'<div class="run">{shown}{results[options["result"]](md, page, block, options, run)}</div>'
+    )
+
+
+_SOURCE = {
+    "above": "{code}",
+    "fold": '<details class="code"><summary>Show the code</summary>{code}</details>',
+    "none": "",
+}
+
+
+def as_text(md: Markdown, page: Page, block: Block, options: dict[str, str], run: Run) -> str:  # noqa: ARG001 (a Renderer)
+    """Show what a block printed, and its declared error, letter by letter."""
+    parts = [run.output.rstrip("\n"), run.error or ""]
+    if not any(parts):
+        return ""
+    text = escape("\n".join(part for part in parts if part))
+    kind = "output raised" if run.error else "output"
+    return f'<div class="{kind}"><pre><code>{text}</code></pre></div>'
+
+
+def as_markdown(md: Markdown, page: Page, block: Block, options: dict[str, str], run: Run) -> str:
+    """Show what a block printed as the Markdown that it is."""
+    if run.error or not run.output.strip():
+        raise PageError(
+            page.where(block),
+            'a block with result="markdown" must print some Markdown and raise nothing.',
+            'Print it, or take out result="markdown".',
+        )
+    prefix = f"{options.get('id', f'block-{block.number}')}-"
+    return MarkdownConverter(md, update_toc=False).convert(run.output, id_prefix=prefix)
+
+
+results |= {"text": as_text, "markdown": as_markdown}
+
+
+def _highlight(
+    md: Markdown, source: str, language: str, options: dict[str, str], given: dict[str, Any]
+) -> str:
+    """Return the code as SuperFences shows it."""
+    fences: Any = md.preprocessors["fenced_code_block"]
+    shown = {name: options[name] for name in SHOWN if name in options}
+    return str(fences.highlight(src=source, language=language, options=shown, md=md, **given))
+
+
+def _choice(wrong: str, known: list[str]) -> str:
+    """Return the remedy for a misspelt word."""
+    close = difflib.get_close_matches(wrong, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Choose one of {', '.join(known)}."

@@ -1,0 +1,222 @@
+"""Figures: Matplotlib drawings become inline SVG that follows the site in light and in dark.
+
+    ```python exec="on" result="figure" id="halves" source="fold"
+    fig, ax = plt.subplots()
+    ...
+    title = "What to see, in a few words"
+    caption = f"What it means, in Markdown, with numbers from the run: {value:.2f}."
+    alt = f"What is drawn, for somebody who cannot see it: a line from {a:.1f} to {b:.1f}."
+    ```
+
+A figure block leaves these four names and nothing else is needed, so it also runs outside the site.
+The colours C0, C1, .. are the roles that the style sheet defines as `--role-..` custom properties.
+In the SVG they are references to these properties, black is the colour of the text, and white that of
+the page. Other colours than these and greys cannot follow the page into the dark; they stop the build.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import re
+import tempfile
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from cycler import cycler
+from fontTools.ttLib import TTFont
+from markdown import Markdown
+from markdown.extensions import Extension
+from markdown_exec import MarkdownConverter
+from matplotlib import font_manager, style
+
+from _kit.page import Block, Page, PageError, Run, resets, results
+
+NAMES = {"fig": "a Matplotlib figure", "title": "text", "caption": "text", "alt": "text"}
+STYLE = Path(__file__).with_name("figure.mplstyle")
+
+_SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+_ROLE = re.compile(r"--(role-[a-z]+):\s*(#[0-9a-f]{6})")
+
+
+class FigureExtension(Extension):
+    """Makes `result="figure"` known, and gives every page the site's look for its figures."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Take the settings from mkdocs.yml."""
+        self.config = {
+            "css": ["docs/assets/site.css", "Style sheet that defines the roles"],
+            "fonts": [[], "Fonts of the page's text, so that Matplotlib leaves the right room"],
+        }
+        super().__init__(**kwargs)
+
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 (Python-Markdown's name)
+        """Read the roles, for the style of the figures and for the SVG."""
+        roles = read_roles(Path(self.getConfig("css")).read_text(encoding="utf-8"))
+        faces = [_add_font(path) for path in self.getConfig("fonts")]
+
+        def reset() -> None:
+            mpl.rcdefaults()
+            mpl.use("svg")
+            style.use(STYLE)
+            mpl.rcParams["axes.prop_cycle"] = cycler(color=list(roles))
+            mpl.rcParams["font.family"] = [*faces, "DejaVu Sans"]
+
+        def as_figure(
+            md: Markdown, page: Page, block: Block, options: dict[str, str], run: Run
+        ) -> str:
+            return _figure(md, page, block, options, run, roles)
+
+        resets["figure"] = reset
+        results["figure"] = as_figure
+
+
+def read_roles(css: str) -> dict[str, str]:
+    """Return the custom property of each role by its light colour, in the order of the style sheet.
+
+    Args:
+        css: A style sheet; the first value of a property is the light one.
+
+    Returns:
+        For example `{"#0072b2": "var(--role-batch)"}`.
+    """
+    light: dict[str, str] = {}
+    for name, colour in _ROLE.findall(css):
+        light.setdefault(name, colour)
+    return {colour: f"var(--{name})" for name, colour in light.items()}
+
+
+@cache
+def _add_font(path: str) -> str:
+    """Make a web font known to Matplotlib, and return its name.
+
+    Matplotlib reads no woff2, so it gets a plain copy. Letters that the font lacks are measured in
+    Matplotlib's own.
+    """
+    font = TTFont(path)
+    font.flavor = None
+    with tempfile.NamedTemporaryFile(suffix=".ttf", delete=False) as plain:
+        font.save(plain)
+    font_manager.fontManager.addfont(plain.name)
+    atexit.register(Path(plain.name).unlink)
+    return font_manager.FontProperties(fname=plain.name).get_name()
+
+
+def _figure(
+    md: Markdown,
+    page: Page,
+    block: Block,
+    options: dict[str, str],
+    run: Run,
+    roles: dict[str, str],
+) -> str:
+    """Return the figure that a block left, as HTML."""
+    where = page.where(block)
+    if "id" not in options:
+        raise PageError(where, "a figure must have an id.", 'Add id="..." to the block.')
+    if run.output or run.error:
+        remedy = "Take out the print, or print in a block of its own."
+        raise PageError(where, f"a figure block must not print; got {run.output!r}.", remedy)
+    left = {name: run.namespace.pop(name, None) for name in NAMES}  # so that none grows stale
+    for name, kind in NAMES.items():
+        if not left[name]:
+            raise PageError(where, f"a figure block must leave {name!r}, {kind}.", f"Set {name}.")
+    name = f"fig-{options['id']}"
+    try:
+        svg = inline_svg(left["fig"], name, roles, left["title"], left["alt"])
+    except ValueError as error:
+        remedy = 'Use C0, C1, .. for the roles, "black", or a grey such as "0.5".'
+        raise PageError(where, str(error), remedy) from error
+    caption = MarkdownConverter(md, update_toc=False).convert(
+        f"**{left['title']}.** {left['caption']}", id_prefix=f"{name}-"
+    )
+    return f'<figure id="{name}">{svg}<figcaption>{caption}</figcaption></figure>'
+
+
+def inline_svg(fig: Any, name: str, roles: dict[str, str], title: str, alt: str) -> str:
+    """Return a Matplotlib figure as an SVG element to stand inside a page.
+
+    Args:
+        fig: The figure; it is closed.
+        name: Prefix of all ids in it, unique in the page.
+        roles: What to write for a colour.
+        title: Its title.
+        alt: Its description for those who cannot see it.
+
+    Returns:
+        The element, without inline styles, dates or foreign fonts.
+
+    Raises:
+        ValueError: If a colour is neither a role, black, white nor a grey.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(fig)
+    root = ET.fromstring(buffer.getvalue())  # noqa: S314 (our own text)
+    _drop(root, "metadata", "style")
+    for element in root.iter():
+        _plain_attributes(element, roles)
+        _prefix_ids(element, name)
+    for attribute in ("width", "height", "version"):
+        del root.attrib[attribute]
+    root.attrib |= {
+        "fill": "currentColor",
+        "role": "img",
+        "aria-labelledby": f"{name}-title {name}-alt",
+    }
+    described = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-alt">{escape(alt)}</desc>'
+    ET.register_namespace("", _SVG)
+    head, rest = ET.tostring(root, encoding="unicode").split(">", 1)
+    return f"{head}>{described}{rest}"
+
+
+def _drop(root: ET.Element, *tags: str) -> None:
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in {f"{{{_SVG}}}{tag}" for tag in tags}:
+                parent.remove(child)
+
+
+def _plain_attributes(element: ET.Element, roles: dict[str, str]) -> None:
+    """Turn an inline style into attributes, which a strict content security policy lets pass."""
+    for declaration in filter(None, element.attrib.pop("style", "").split(";")):
+        key, value = declaration.split(":", 1)
+        element.set(key.strip(), value.strip())
+    element.attrib.pop("font-family", None)  # the page's own face
+    for key in ("fill", "stroke"):
+        if (value := element.get(key, "none")).startswith("#"):
+            element.set(key, _colour(value, roles))
+
+
+def _colour(value: str, roles: dict[str, str]) -> str:
+    if value in roles:
+        return roles[value]
+    if value == "#000000":
+        return "currentColor"
+    if value == "#ffffff":
+        return "var(--md-default-bg-color)"
+    if value[1:3] == value[3:5] == value[5:7]:
+        return value
+    raise ValueError(f"a figure must keep to the colours of the site; it uses {value}.")
+
+
+def _prefix_ids(element: ET.Element, name: str) -> None:
+    """Make ids and references to them unique in the page."""
+    if "id" in element.attrib:
+        element.set("id", f"{name}-{element.attrib['id']}")
+    link = element.attrib.pop(f"{{{_LINK}}}href", None)
+    if link:
+        element.set("href", f"#{name}-{link.removeprefix('#')}")
+    for key, value in element.attrib.items():
+        element.set(key, value.replace("url(#", f"url(#{name}-"))
+
+
+def makeExtension(**kwargs: Any) -> FigureExtension:  # noqa: N802 (Python-Markdown's name)
+    """Return the extension, for Python-Markdown."""
+    return FigureExtension(**kwargs)

@@ -1,0 +1,126 @@
+r"""Formulas become MathML when the site is built: no script, no picture, readable by machines.
+
+Arithmatex of pymdownx finds the formulas, `$..$` inside a sentence and `$$..$$` in a paragraph of
+their own; math-core translates them, and refuses what it cannot read. What slips through both, such
+as a dollar left over or an empty formula, is looked for here. All of it stops the build.
+"""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from markdown import Markdown
+from markdown.extensions import Extension
+from markdown.treeprocessors import Treeprocessor
+from math_core import LatexError, LatexToMathML
+
+from _kit.page import PageError, find_line
+
+_WRAPPED = re.compile(r"\\([(\[])(.*)\\[)\]]", re.DOTALL)  # how arithmatex marks a formula
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\t]")
+
+
+class MathMLExtension(Extension):
+    """Translates every formula of a page or a docstring."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Take the settings from mkdocs.yml."""
+        self.config = {
+            "sources": [["docs"], "Folders whose files are searched for a formula's line"],
+            "macros": [{}, "LaTeX commands of the site: name without backslash, and body"],
+        }
+        super().__init__(**kwargs)
+
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 (Python-Markdown's name)
+        """Let arithmatex find the formulas, and translate them when all inline marks are done."""
+        md.registerExtensions(["pymdownx.arithmatex"], {"pymdownx.arithmatex": {"generic": True}})
+        sources = [Path(folder) for folder in self.getConfig("sources")]
+        translator = Translator(sources, self.getConfig("macros"))
+        md.treeprocessors.register(_Formulas(md, translator), "mathml", 15)  # inline marks: 20
+
+
+class Translator:
+    """LaTeX to MathML, strictly."""
+
+    def __init__(self, sources: list[Path], macros: dict[str, str]) -> None:
+        """Keep the macros, and where to look for the line of a formula that is wrong."""
+        self._sources = sources
+        self._converter = LatexToMathML(macros=macros)
+
+    def __call__(self, latex: str, *, display: bool) -> str:
+        """Translate one formula.
+
+        Args:
+            latex: The formula without its dollars.
+            display: Whether it stands in a paragraph of its own.
+
+        Returns:
+            A `<math>` element.
+
+        Raises:
+            PageError: If it is empty, holds a control character or a comment, or does not parse.
+        """
+        if not latex.strip():
+            raise self._error(latex, "it is empty", "Write the formula, or a plain dollar as \\$.")
+        if _CONTROL.search(latex):
+            remedy = 'Make the docstring raw: r"""...""".'
+            raise self._error(latex, "it holds a control character", remedy)
+        if re.search(r"(?<!\\)%", latex):
+            raise self._error(latex, "% begins a comment in LaTeX", "Write \\%.")
+        try:
+            return self._converter.convert_with_local_state(latex, displaystyle=display)
+        except LatexError as error:
+            remedy = "Mend the formula; math-core's documentation lists the commands that it knows."
+            raise self._error(latex, f"LaTeX cannot be read: {error}", remedy) from error
+
+    def _error(self, latex: str, what: str, remedy: str) -> PageError:
+        return PageError(
+            f"{find_line(self._sources, latex)}: formula {latex.strip()!r}", f"{what}.", remedy
+        )
+
+    def leftover(self, text: str) -> PageError:
+        """Return the error for a dollar that is not part of a formula."""
+        return PageError(
+            find_line(self._sources, text.strip()),
+            f"there is a dollar that encloses no formula, in {text.strip()!r}.",
+            "Write \\$ for a plain dollar; put $$ .. $$ in a paragraph of its own.",
+        )
+
+
+class _Formulas(Treeprocessor):
+    """Puts the MathML where arithmatex left the LaTeX."""
+
+    def __init__(self, md: Markdown, translate: Translator) -> None:
+        super().__init__(md)
+        self.translate = translate
+
+    def run(self, root: Element) -> None:
+        for element in root.iter():
+            if element.get("class") == "arithmatex":
+                self._replace(element)
+            elif element.tag not in {"code", "pre", "script"} and "$" in (element.text or ""):
+                raise self.translate.leftover(element.text or "")
+            if "$" in (element.tail or ""):
+                raise self.translate.leftover(element.tail or "")
+
+    def _replace(self, element: Element) -> None:
+        wrapped = _WRAPPED.fullmatch((element.text or "").strip())
+        if wrapped is None:
+            raise self.translate.leftover(element.text or "")
+        display = wrapped[1] == "["
+        latex = unescape(wrapped[2]) if display else wrapped[2]  # arithmatex escapes only these
+        element.set("class", "formula" if display else "symbol")
+        element.text = self.md.htmlStash.store(self.translate(latex, display=display))
+        if not display:  # keep a full stop on the line of the formula before it
+            mark = re.match(r"[^\s\w]*", element.tail or "")[0]  # type: ignore[index] # it matches always
+            element.text += mark
+            element.tail = (element.tail or "").removeprefix(mark)
+
+
+def makeExtension(**kwargs: Any) -> MathMLExtension:  # noqa: N802 (Python-Markdown's name)
+    """Return the extension, for Python-Markdown."""
+    return MathMLExtension(**kwargs)

@@ -1,0 +1,388 @@
+"""One page's run: its blocks, its namespace, and the ledger of what was declared and what ran.
+
+A page is read twice. Before Markdown touches it, the ledger notes every fence that stands in the
+source, with its line. Later, fences come in one after the other to be shown or executed, and each is
+struck off the ledger. What was declared and did not come in was misread by Markdown and would have
+been published as something else; that stops the build.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import random
+import re
+import sys
+import textwrap
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from click import ClickException
+from markdown import Markdown
+from markdown.extensions import Extension
+from markdown.preprocessors import Preprocessor
+from pymdownx.superfences import SuperFencesException
+
+SEED = 0  # of the global generators at the start of each page; any number would do
+
+
+class PageError(SuperFencesException, ClickException):  # type: ignore[misc] # pymdownx has no types
+    """A page that cannot be published. The build ends, and the message says where and what to do.
+
+    Markdown swallows every other exception of a fence and shows the block as plain code. As a
+    ClickException it ends a command line with its message instead of a traceback.
+    """
+
+    def __init__(self, where: str, what: str, remedy: str) -> None:
+        """Put together the message.
+
+        Args:
+            where: File and line, and the block if there is one.
+            what: What must hold, and what was found instead.
+            remedy: What to do about it.
+        """
+        super().__init__(f"{where}: {what}\n  To do: {remedy}")
+
+    def __str__(self) -> str:
+        """Return the message, for builders that print the exception."""
+        return str(self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fence as it stands in the source."""
+
+    number: int  # of the fence in its page, from 1
+    line: int  # of the opening fence in its file, from 1
+    header: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a block left behind."""
+
+    output: str
+    error: str | None  # the declared exception, as Python prints it
+    namespace: dict[str, Any]
+
+
+@dataclass(eq=False)
+class Page:
+    """A page: where it stands, which blocks it declares, and the namespace they share."""
+
+    name: str
+    is_file: bool  # False for docstrings and for what blocks print: text that executes nothing
+    blocks: list[Block]
+    fresh: list[str]
+    namespace: dict[str, Any] = field(default_factory=dict)
+    seen: int = 0
+
+    def where(self, block: Block | None = None) -> str:
+        """Return a block's place in words for an error message: file, line, number, header."""
+        if block is None:
+            return self.name
+        return f"{self.name}:{block.line}: block {block.number} ({block.header})"
+
+    def current(self) -> Block:
+        """Return the block that is being read: the first that is not struck off."""
+        if self.seen == len(self.blocks):
+            raise PageError(
+                self.name,
+                "a fence came in that does not stand in the page's source.",
+                "Let blocks print no fences that are to be executed.",
+            )
+        return self.blocks[self.seen]
+
+    def strike_off(self, source: str) -> Block:
+        """Return the block that came in, and note that it did.
+
+        Args:
+            source: Its code, as Markdown read it.
+
+        Raises:
+            PageError: If another block was due.
+        """
+        block = self.current()
+        if block.code.strip() != source.expandtabs(4).strip():
+            raise self.misread(block)
+        self.seen += 1
+        return block
+
+    def close(self) -> None:
+        """Check that every declared block came in.
+
+        Raises:
+            PageError: For the first that did not.
+        """
+        if self.seen < len(self.blocks):
+            raise self.misread(self.blocks[self.seen])
+
+    def misread(self, block: Block) -> PageError:
+        """Return the error for a fence that Markdown did not take for one."""
+        return PageError(
+            self.where(block),
+            "every fence must be read as one; Markdown read this one as something else.",
+            'Write options as name="value", close every quote, indent the whole block alike, and '
+            "close it with as many backticks as opened it.",
+        )
+
+    def run(self, block: Block, raises: str | None = None) -> Run:
+        """Execute a block in the page's namespace.
+
+        Whatever is written to standard output or standard error is the block's output. Warnings are
+        errors. The lines of tracebacks are those of the page.
+
+        Args:
+            block: The block.
+            raises: Name of the exception that its last statement must raise, if it must.
+
+        Returns:
+            Output, declared error, and the namespace.
+
+        Raises:
+            PageError: If the block raises, warns or exits and should not, or does not and should.
+        """
+        if not self.namespace:
+            self.namespace = {"__name__": "__main__"}
+            start_afresh(self.fresh)
+        last_line, code = self._compiled(block)
+        output = io.StringIO()
+        error = None
+        try:
+            with _captured(output):
+                exec(code, self.namespace)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:
+            if raises is None or raises not in _names(raised) or self._line(raised) < last_line:
+                raise self._failure(block, raised, output.getvalue(), raises) from raised
+            error = "".join(traceback.format_exception_only(raised)).strip()
+        if raises and error is None:
+            raise PageError(
+                self.where(block),
+                f"the block must raise {raises}, as it declares; it raised nothing.",
+                f'Mend the code, or take out raises="{raises}".',
+            )
+        return Run(output.getvalue(), error, self.namespace)
+
+    def _compiled(self, block: Block) -> tuple[int, Any]:
+        """Return the line of the last statement, and the code with the page's line numbers."""
+        try:
+            tree = ast.parse(block.code, filename=self.name)
+        except SyntaxError as error:
+            line = block.line + (error.lineno or 0)
+            raise PageError(
+                self.where(block), f"Python cannot read line {line}: {error.msg}.", "Mend the line."
+            ) from error
+        if not tree.body:
+            raise PageError(
+                self.where(block), "the block has no statement.", "Write one, or take it out."
+            )
+        ast.increment_lineno(tree, block.line)
+        return tree.body[-1].lineno, compile(tree, self.name, "exec")
+
+    def _line(self, raised: BaseException) -> int:
+        """Return the line of the page that an exception comes from."""
+        frames = traceback.extract_tb(raised.__traceback__)
+        return next((f.lineno or 0 for f in frames if f.filename == self.name), 0)
+
+    def _failure(
+        self, block: Block, raised: BaseException, output: str, raises: str | None
+    ) -> PageError:
+        """Return the error for a block that failed, with the statement and what it printed."""
+        line = self._line(raised)
+        statement = block.code.splitlines()[line - block.line - 1].strip() if line else ""
+        what = "".join(traceback.format_exception_only(raised)).strip()
+        message = [f"line {line} raised {what}", f"    {statement}"]
+        if raises in _names(raised):
+            message.insert(
+                0, "a declared error must come from the last statement of its block, but"
+            )
+        elif raises:
+            message.insert(0, f"the block must raise {raises}, as it declares, but")
+        if output:
+            message += ["  It had printed:", textwrap.indent(output.rstrip(), "    ")]
+        remedy = f'Mend the code, or declare the error with raises="{type(raised).__name__}".'
+        if isinstance(raised, AssertionError):
+            remedy = "Find out which is wrong, the page or the code that it describes."
+        elif isinstance(raised, Warning):
+            remedy = "Mend what causes the warning; in pages warnings are errors."
+        elif isinstance(raised, SystemExit):
+            remedy = "Take out the exit: a page cannot end the build."
+        return PageError(self.where(block), "\n".join(message), remedy)
+
+
+Renderer = Callable[[Markdown, Page, Block, dict[str, str], Run], str]
+results: dict[str, Renderer] = {}
+"""How to show what a block left behind, as HTML, by the value of its option `result`."""
+
+
+def start_afresh(modules: list[str]) -> None:
+    """Put back what blocks of other pages may have changed, and forget some modules.
+
+    Args:
+        modules: Packages to import anew, so that a page sees their source as it is now.
+    """
+    for name in [name for name in sys.modules if name.split(".")[0] in modules]:
+        del sys.modules[name]
+    for reset in resets.values():
+        reset()
+
+
+def _reset_numpy() -> None:
+    np.random.seed(SEED)  # noqa: NPY002 (the global generator is what a page may disturb)
+    np.set_printoptions(**_PRINT)
+    np.seterr(**_ERRORS)
+
+
+_PRINT: Any = np.get_printoptions()
+_ERRORS: Any = np.geterr()
+resets: dict[str, Callable[[], None]] = {
+    "random": lambda: random.seed(SEED),
+    "numpy": _reset_numpy,
+}
+"""What to put back before a page's first block, by name."""
+
+
+_ledgers: WeakKeyDictionary[Markdown, Page] = WeakKeyDictionary()
+
+
+def page_of(md: Markdown) -> Page:
+    """Return the page that a Markdown instance is converting."""
+    return _ledgers[md]
+
+
+def find_line(roots: list[Path], text: str) -> str:
+    """Return where a text stands first, as file:line, among the sources of a site.
+
+    Args:
+        roots: Folders to look in for Markdown and Python files.
+        text: What to look for.
+
+    Returns:
+        For example `docs/index.md:12`, or `unknown place`.
+    """
+    for path in _sources(roots, "md", "py"):
+        before, found, _ = path.read_text(encoding="utf-8").partition(text)
+        if found:
+            return f"{_short(path)}:{before.count(chr(10)) + 1}"
+    return "unknown place"
+
+
+class PageExtension(Extension):
+    """Keeps the ledger of each page that a Markdown instance converts."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Take the settings from mkdocs.yml."""
+        self.config = {
+            "docs": ["docs", "Folder of the pages, to name them in messages"],
+            "fresh": [[], "Packages that each page imports anew"],
+        }
+        super().__init__(**kwargs)
+
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 (Python-Markdown's name)
+        """Open the ledger before everything else, and close it after the fences were read."""
+        docs, fresh = Path(self.getConfig("docs")), self.getConfig("fresh")
+
+        def begin(lines: list[str]) -> None:
+            path, first_line = _identify(docs, "\n".join(lines))
+            name = _short(path) if path else "(text that is not a page)"
+            blocks = list(declared_blocks(lines, first_line))
+            _ledgers[md] = Page(name, path is not None, blocks, fresh)
+
+        md.preprocessors.register(_Step(begin), "page-open", 1000)
+        md.preprocessors.register(_Step(lambda _: page_of(md).close()), "page-close", 24.5)
+
+
+class _Step(Preprocessor):
+    """A preprocessor that looks at the lines and leaves them as they are."""
+
+    def __init__(self, look: Callable[[list[str]], None]) -> None:
+        super().__init__()
+        self.look = look
+
+    def run(self, lines: list[str]) -> list[str]:
+        self.look(lines)
+        return lines
+
+
+def declared_blocks(lines: list[str], first_line: int) -> Iterator[Block]:
+    """Yield every fence that stands in a source.
+
+    Args:
+        lines: Lines of the source.
+        first_line: Number of the first of them in its file.
+
+    Yields:
+        Blocks in their order; a fence that is never closed ends with the source.
+    """
+    number, start, opening = 0, 0, None
+    for i, line in enumerate(lines):
+        fence = re.match(r"^[ \t>]*(`{3,}|~{3,})(.*)$", line)
+        if opening is None and fence and "`" not in fence[2]:
+            number, start, opening = number + 1, i, fence
+        elif opening and fence and fence[1] == opening[1] and not fence[2].strip():
+            yield _block(lines, number, start, i, first_line)
+            opening = None
+    if opening:
+        yield _block(lines, number, start, len(lines), first_line)
+
+
+def _block(lines: list[str], number: int, start: int, end: int, first_line: int) -> Block:
+    indent = len(lines[start].expandtabs(4)) - len(lines[start].expandtabs(4).lstrip(" >"))
+    code = "\n".join(line.expandtabs(4)[indent:] for line in lines[start + 1 : end])
+    return Block(number, first_line + start, lines[start].strip(" >"), code)
+
+
+def _identify(docs: Path, source: str) -> tuple[Path | None, int]:
+    """Return the file that a source comes from, and the number of its first line there.
+
+    The builder strips the front matter, so a page is the file that ends with the source. Knowing it
+    by its text works with every builder that takes Python-Markdown extensions.
+    """
+    for path in _sources([docs], "md"):
+        text = path.read_text(encoding="utf-8").rstrip()
+        if source.strip() and text.endswith(source.rstrip()):
+            return path, text.removesuffix(source.rstrip()).count("\n") + 1
+    return None, 1
+
+
+def _sources(roots: list[Path], *endings: str) -> Iterator[Path]:
+    for root in roots:
+        for ending in endings:
+            yield from sorted(root.rglob(f"*.{ending}"))
+
+
+def _short(path: Path) -> str:
+    """Return a path as a reader of the repository knows it, without the place of the checkout."""
+    with contextlib.suppress(ValueError):
+        path = path.resolve().relative_to(Path.cwd())
+    return path.as_posix()
+
+
+def _names(raised: BaseException) -> list[str]:
+    return [cls.__name__ for cls in type(raised).__mro__]
+
+
+@contextlib.contextmanager
+def _captured(output: io.StringIO) -> Iterator[None]:
+    with (
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(output),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("error")
+        yield
+
+
+def makeExtension(**kwargs: Any) -> PageExtension:  # noqa: N802 (Python-Markdown's name)
+    """Return the extension, for Python-Markdown."""
+    return PageExtension(**kwargs)
