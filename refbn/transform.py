@@ -347,8 +347,8 @@ def _normalize(
             "A variance that comes out negative was computed as E[x²] - E[x]²; use Moments.of."
         )
     with np.errstate(invalid="ignore"):  # NaN and Inf stay in their channel, silently
-        inv_std = 1.0 / np.sqrt(var + eps)
-        return (in_double(x) - mean) * inv_std, np.squeeze(inv_std, axis)
+        std = np.sqrt(var + eps)
+        return (in_double(x) - mean) / std, np.squeeze(1.0 / std, axis)
 
 
 def _scale_and_shift(

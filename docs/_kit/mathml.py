@@ -49,7 +49,7 @@ class Translator:
     def __init__(self, sources: list[Path], macros: dict[str, str]) -> None:
         """Keep the macros, and where to look for the line of a formula that is wrong."""
         self._sources = sources
-        self._converter = LatexToMathML(macros=macros)
+        self._converter = LatexToMathML(macros=macros, fancy_error=False)
 
     def __call__(self, latex: str, *, display: bool) -> str:
         """Translate one formula.
@@ -65,22 +65,23 @@ class Translator:
             PageError: If it is empty, holds a control character or a comment, or does not parse.
         """
         if not latex.strip():
-            raise self._error(latex, "it is empty", "Write the formula, or a plain dollar as \\$.")
+            raise self._error(latex, display, "it is empty.", "Write it, or a plain dollar as \\$.")
         if _CONTROL.search(latex):
             remedy = 'Make the docstring raw: r"""...""".'
-            raise self._error(latex, "it holds a control character", remedy)
+            raise self._error(latex, display, "it holds a control character.", remedy)
         if re.search(r"(?<!\\)%", latex):
-            raise self._error(latex, "% begins a comment in LaTeX", "Write \\%.")
+            raise self._error(latex, display, "% begins a comment in LaTeX.", "Write \\%.")
         try:
             return self._converter.convert_with_local_state(latex, displaystyle=display)
         except LatexError as error:
+            what = f"LaTeX cannot be read: {error}."
             remedy = "Mend the formula; math-core's documentation lists the commands that it knows."
-            raise self._error(latex, f"LaTeX cannot be read: {error}", remedy) from error
+            raise self._error(latex, display, what, remedy) from error
 
-    def _error(self, latex: str, what: str, remedy: str) -> PageError:
-        return PageError(
-            f"{find_line(self._sources, latex)}: formula {latex.strip()!r}", f"{what}.", remedy
-        )
+    def _error(self, latex: str, display: bool, what: str, remedy: str) -> PageError:  # noqa: FBT001
+        written = f"$$ {latex} $$" if display else f"${latex}$"
+        where = find_line(self._sources, written)
+        return PageError(f"{where}: formula {latex.strip()!r}", what, remedy)
 
     def leftover(self, text: str) -> PageError:
         """Return the error for a dollar that is not part of a formula."""

@@ -265,15 +265,16 @@ def find_line(roots: list[Path], text: str) -> str:
 
     Args:
         roots: Folders to look in for Markdown and Python files.
-        text: What to look for.
+        text: What to look for; white space matters no more than in a formula.
 
     Returns:
         For example `docs/index.md:12`, or `unknown place`.
     """
+    pattern = re.compile(r"\s*".join(re.escape(word) for word in text.split()))
     for path in _sources(roots, "md", "py"):
-        before, found, _ = path.read_text(encoding="utf-8").partition(text)
-        if found:
-            return f"{_short(path)}:{before.count(chr(10)) + 1}"
+        source = path.read_text(encoding="utf-8")
+        if found := pattern.search(source):
+            return f"{_short(path)}:{source[: found.start()].count(chr(10)) + 1}"
     return "unknown place"
 
 
