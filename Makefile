@@ -7,6 +7,9 @@
 
 export NO_MKDOCS_2_WARNING := 1 # Material says at each start what is planned for: rule 10 of the design
 
+# The one date in the built files is that of the commit, so that the same commit gives the same bytes.
+export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),1)
+
 PYTHON ?= python3
 ADDRESS ?= 127.0.0.1:8000
 PY := .venv/bin/python
