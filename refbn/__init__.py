@@ -3,15 +3,18 @@ r"""A small reference implementation of batch normalisation in NumPy.
 The moments of a batch are a value. Normalising is a pure function of an array, a mean and a
 variance. Training is normalising with the batch's own moments; everything else follows.
 
-| what you want | name |
-| --- | --- |
-| count, mean and squared deviations of an array, mergeable | [`Moments`][refbn.Moments] |
-| subtract a mean, divide by a standard deviation | [`normalize`][refbn.normalize] |
-| batch norm in training, and its gradient | [`batch_norm_train`][refbn.batch_norm_train], [`batch_norm_backward`][refbn.batch_norm_backward] |
-| batch norm at inference, and its gradient | [`batch_norm_infer`][refbn.batch_norm_infer], [`batch_norm_infer_backward`][refbn.batch_norm_infer_backward] |
-| statistics for inference, and how they follow the batches | [`RunningStatistics`][refbn.RunningStatistics], [`exponential_average`][refbn.exponential_average], [`cumulative_average`][refbn.cumulative_average] |
-| all of it as a layer with state | [`BatchNorm`][refbn.BatchNorm] |
-| check a backward pass, yours or ours | [`refbn.gradcheck`][refbn.gradcheck] |
+- [`Moments`][refbn.Moments]: count, mean and squared deviations of an array; they merge.
+- [`normalize`][refbn.normalize]: subtract a given mean, divide by a given standard deviation.
+- [`batch_norm_train`][refbn.batch_norm_train] and
+  [`batch_norm_backward`][refbn.batch_norm_backward]: batch norm in training, and its gradient.
+- [`batch_norm_infer`][refbn.batch_norm_infer] and
+  [`batch_norm_infer_backward`][refbn.batch_norm_infer_backward]: the same at inference.
+- [`RunningStatistics`][refbn.RunningStatistics] with
+  [`exponential_average`][refbn.exponential_average] and
+  [`cumulative_average`][refbn.cumulative_average]: what inference uses, and how it follows the
+  batches.
+- [`BatchNorm`][refbn.BatchNorm]: all of it as a layer with state.
+- [`refbn.gradcheck`][refbn.gradcheck]: check a backward pass, yours or ours.
 """
 
 from refbn import gradcheck as gradcheck

@@ -97,7 +97,7 @@ def reduced_axes(shape: tuple[int, ...], channel_axis: int) -> tuple[int, ...]:
         (0, 1, 2)
     """
     ndim = len(shape)
-    if ndim < 2:
+    if ndim < 2:  # noqa: PLR2004 (samples and channels)
         raise ValueError(
             f"x must have at least 2 axes, samples and channels; got x.shape={shape}. "
             "Use x[:, np.newaxis] for many samples of one channel, x[np.newaxis] for one sample."

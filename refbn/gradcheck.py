@@ -176,7 +176,7 @@ def check_backward(
         >>> check_backward(np.sin, lambda dy, x: [dy * np.cos(x)], [np.linspace(0, 1, 5)])
         >>> check_backward(np.sin, lambda dy, x: [dy * np.sin(x)], [np.linspace(0, 1, 5)])
         Traceback (most recent call last):
-        AssertionError: the backward pass must be the adjoint ... got an error of ... for argument 0...
+        AssertionError: the backward pass must be the adjoint ... for argument 0...
     """
     errors = adjoint_errors(forward, backward, arguments, derivative=derivative, seed=seed)
     for i, error in enumerate(errors):

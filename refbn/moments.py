@@ -108,8 +108,8 @@ class Moments:
             other: Moments of the other values; the shapes must broadcast.
 
         Returns:
-            Moments of the union. Merging with [`empty`][refbn.moments.Moments.empty] returns the same
-            numbers exactly.
+            Moments of the union. Merging with [`empty`][refbn.moments.Moments.empty] returns the
+            same numbers exactly.
 
         References:
             Chan, Golub and LeVeque (1979), equation 2.1.

@@ -10,8 +10,9 @@
 
 A figure block leaves these four names and nothing else is needed, so it also runs outside the site.
 The colours C0, C1, .. are the roles that the style sheet defines as `--role-..` custom properties.
-In the SVG they are references to these properties, black is the colour of the text, and white that of
-the page. Other colours than these and greys cannot follow the page into the dark; they stop the build.
+In the SVG they are references to these properties, black is the colour of the text, and white that
+of the page. Other colours than these and greys cannot follow the page into the dark; they stop the
+build.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class FigureExtension(Extension):
         }
         super().__init__(**kwargs)
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 (Python-Markdown's name)
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: ARG002, N802 (Python-Markdown's)
         """Read the roles, for the style of the figures and for the SVG."""
         roles = read_roles(Path(self.getConfig("css")).read_text(encoding="utf-8"))
         faces = [_add_font(path) for path in self.getConfig("fonts")]
@@ -170,7 +171,8 @@ def inline_svg(fig: Any, name: str, roles: dict[str, str], title: str, alt: str)
         "role": "img",
         "aria-labelledby": f"{name}-title {name}-alt",
     }
-    described = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-alt">{escape(alt)}</desc>'
+    described = f'<title id="{name}-title">{escape(title)}</title>'
+    described += f'<desc id="{name}-alt">{escape(alt)}</desc>'
     ET.register_namespace("", _SVG)
     head, rest = ET.tostring(root, encoding="unicode").split(">", 1)
     return f"{head}>{described}{rest}"

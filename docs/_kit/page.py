@@ -1,9 +1,9 @@
 """One page's run: its blocks, its namespace, and the ledger of what was declared and what ran.
 
 A page is read twice. Before Markdown touches it, the ledger notes every fence that stands in the
-source, with its line. Later, fences come in one after the other to be shown or executed, and each is
-struck off the ledger. What was declared and did not come in was misread by Markdown and would have
-been published as something else; that stops the build.
+source, with its line. Later, fences come in one after the other to be shown or executed, and each
+is struck off the ledger. What was declared and did not come in was misread by Markdown and would
+have been published as something else; that stops the build.
 """
 
 from __future__ import annotations
