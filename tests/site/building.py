@@ -1,0 +1,56 @@
+"""How the tests build sites, ours or tiny ones laid out like it: in a process of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def build(folder, *flags):
+    """Run mkdocs in a folder that has docs/ and refbn/; return exit code and messages."""
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", *flags],
+        cwd=folder,
+        env=os.environ
+        | {
+            "PYTHONPATH": f"{folder}:{folder}/docs",
+            "NO_MKDOCS_2_WARNING": "1",
+            "SOURCE_DATE_EPOCH": "1",  # as in the Makefile: no page and no archive holds a time
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+class Site:
+    """A site with our mkdocs.yml, our kit and our package, and with pages of its own."""
+
+    def __init__(self, folder):
+        """Lay out the folder as the repository is laid out."""
+        self.folder = folder
+        config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+        before, rest = config.split("\nnav:\n")
+        _, after = rest.split("\n\n", 1)
+        (folder / "mkdocs.yml").write_text(f"{before}\n{after}", encoding="utf-8")
+        (folder / "docs").mkdir()
+        (folder / "docs/assets").symlink_to(ROOT / "docs/assets")
+        (folder / "docs/_kit").symlink_to(ROOT / "docs/_kit")
+        (folder / "refbn").symlink_to(ROOT / "refbn")
+
+    def write(self, text, page="index.md"):
+        """Write a page."""
+        path = self.folder / "docs" / page
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def build(self, *flags):
+        """Build the site."""
+        return build(self.folder, *flags)
+
+    def html(self, page="index.html"):
+        """Return a built page."""
+        return (self.folder / "site" / page).read_text(encoding="utf-8")

@@ -1,0 +1,205 @@
+"""The real site in a real browser: on a desktop and on a phone, in light and in dark."""
+
+import functools
+import http.server
+import shutil
+import threading
+
+import pytest
+from building import ROOT
+from playwright.sync_api import sync_playwright
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.xdist_group("site"),
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="needs Chromium: install it, on Debian with 'apt-get install chromium'",
+    ),
+]
+PAGES = sorted(
+    path.relative_to(ROOT / "docs").with_suffix(".html").as_posix()
+    for path in (ROOT / "docs").rglob("*.md")
+    if not {"_kit", "assets"} & set(path.parts)
+)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def address(built_site):
+    """Serve the built site on a free port of this machine."""
+    handler = functools.partial(_Quiet, directory=str(built_site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Start Chromium once, without asking anybody for anything."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Return a function that opens a page and notes what goes wrong in it."""
+    contexts = []
+
+    def open_page(name, size="desktop", scheme="light"):
+        width, height = SIZES[size]
+        context = chromium.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.slips = []
+        page.on("console", lambda m: m.type in {"error", "warning"} and page.slips.append(m.text))
+        page.on("pageerror", lambda error: page.slips.append(str(error)))
+        page.on("requestfailed", lambda request: page.slips.append(f"failed: {request.url}"))
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith((address, "data:", "blob:"))
+                or page.slips.append(f"another host: {request.url}")
+            ),
+        )
+        page.goto(address + name)
+        page.wait_for_load_state("networkidle")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+# In a page: what is wider than the page, and formulas and figures that cannot be seen.
+LOOK = """() => {
+  const slips = [];
+  if (document.documentElement.scrollWidth > document.documentElement.clientWidth)
+    slips.push("the page is wider than the screen");
+  for (const math of document.querySelectorAll("article math")) {
+    const box = math.getBoundingClientRect();
+    if (math.checkVisibility() && (box.width < 3 || box.height < 5))
+      slips.push("invisible formula: " + math.textContent);
+  }
+  for (const svg of document.querySelectorAll("figure svg")) {
+    const box = svg.getBoundingClientRect();
+    if (box.width < 250 || box.height < 80) slips.push("small figure: " + svg.id);
+    for (const text of svg.querySelectorAll("text"))
+      if (text.getBoundingClientRect().height < 7) slips.push("tiny text: " + text.textContent);
+  }
+  return slips;
+}"""
+
+# In a page: the contrast of the text and the lines of its figures against the page, by WCAG.
+CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const light = colour => {
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3)
+      .map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+      .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  };
+  const page = light(getComputedStyle(document.body).backgroundColor);
+  const against = colour => {
+    const [a, b] = [light(colour), page].sort((x, y) => y - x);
+    return (a + 0.05) / (b + 0.05);
+  };
+  const worst = {};
+  const note = (kind, colour) => {
+    if (colour && !["none", "transparent", "rgba(0, 0, 0, 0)"].includes(colour))
+      worst[kind] = Math.min(worst[kind] ?? 99, against(colour));
+  };
+  for (const p of document.querySelectorAll("article p, article li, article td, figcaption"))
+    note("text", getComputedStyle(p).color);
+  for (const text of document.querySelectorAll("figure svg text"))
+    note("labels", getComputedStyle(text).fill);
+  for (const path of document.querySelectorAll("figure svg [stroke^='var(--role']"))
+    note("lines", getComputedStyle(path).stroke);
+  return worst;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole_on_every_screen(visit, name, size, scheme):
+    """No error, no request to another host, nothing cut off, formulas and figures to be seen."""
+    page = visit(name, size, scheme)
+    assert page.slips == []
+    assert page.evaluate(LOOK) == []
+    worst = page.evaluate(CONTRAST)
+    assert worst["text"] >= 4.5  # WCAG 2.1 AA for text ..
+    assert worst.get("labels", 9) >= 4.5
+    assert worst.get("lines", 9) >= 3.0  # .. and for graphics
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_palette_follows_the_system(visit, scheme):
+    """Somebody who prefers dark gets dark without asking."""
+    page = visit("index.html", scheme=scheme)
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    dark = sum(map(int, background.removeprefix("rgb(").rstrip(")").split(","))) < 3 * 60
+    assert dark == (scheme == "dark")
+
+
+def test_formulas_are_set_in_the_site_s_own_mathematical_font(visit):
+    """The font of the formulas is loaded, and its brackets stretch."""
+    page = visit("edge-cases/epsilon.html")
+    assert page.evaluate("document.fonts.check('1em \"STIX Two Math\"')")
+    loaded = "[...document.fonts].some(f => f.family.includes('STIX') && f.status == 'loaded')"
+    assert page.evaluate(loaded)
+    page.set_content(
+        page.content().replace(
+            "</article>",
+            "<math display='block' id='probe'><mrow><mo id='tall'>(</mo><mfrac>"
+            "<mfrac><mi>a</mi><mi>b</mi></mfrac><mfrac><mi>c</mi><mi>d</mi></mfrac></mfrac>"
+            "<mo>)</mo></mrow></math><math><mo id='small'>(</mo></math></article>",
+        )
+    )
+    heights = [
+        page.evaluate(f"document.getElementById('{name}').getBoundingClientRect().height")
+        for name in ("tall", "small")
+    ]
+    assert heights[0] > 2 * heights[1]
+
+
+def test_code_is_copied_without_its_output(visit):
+    """The copy button of a block puts its code, and nothing else, on the clipboard."""
+    page = visit("index.html")
+    page.locator(".run .highlight").first.hover()
+    page.locator(
+        ".run .highlight button[data-clipboard-target], .run .highlight .md-clipboard"
+    ).first.click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    shown = page.locator(".run .highlight code").first.inner_text()
+    assert copied.strip() == shown.strip()
+    assert "import refbn" in copied
+
+
+def test_search_finds_epsilon(visit):
+    """Typing 'epsilon' into the search leads to the page about it."""
+    page = visit("index.html")
+    page.locator("input.md-search__input").fill("epsilon")
+    first = page.locator(".md-search-result__link[href*='epsilon.html']").first
+    first.wait_for(state="visible", timeout=10_000)
+    first.click()
+    page.wait_for_url("**/edge-cases/epsilon.html*")
+    assert page.slips == []

@@ -1,0 +1,284 @@
+"""A page that would lie is not published: every slip of an author ends the build."""
+
+import pytest
+
+FLAGS = [
+    ("--no-strict",),
+    ("--no-strict", "--quiet"),
+    ("--strict",),
+    ("--strict", "--quiet"),
+]
+
+# what the author did; the page; where the message points; what it says; what it advises
+SLIPS = {
+    "a false assertion": (
+        '# Page\n\nText.\n\n```python exec="on"\nx = 1\nassert x == 2\n```\n',
+        'docs/index.md:5: block 1 (```python exec="on")',
+        "line 7 raised AssertionError\n    assert x == 2",
+        "Find out which is wrong, the page or the code that it describes.",
+    ),
+    "an exception": (
+        "```python exec=\"on\"\nprint('before')\n1 / 0\n```\n",
+        "docs/index.md:1: block 1 (",
+        "line 3 raised ZeroDivisionError: division by zero\n    1 / 0\n  It had printed:\n    before",
+        'Mend the code, or declare the error with raises="ZeroDivisionError".',
+    ),
+    "an exit with success": (
+        '```python exec="on"\nimport sys\nsys.exit(0)\n```\n',
+        "docs/index.md:1: block 1 (",
+        "line 3 raised SystemExit: 0",
+        "Take out the exit: a page cannot end the build.",
+    ),
+    "a floating-point warning": (
+        '```python exec="on"\nimport numpy as np\nnp.float64(1.0) / np.float64(0.0)\n```\n',
+        "docs/index.md:1: block 1 (",
+        "line 3 raised RuntimeWarning: divide by zero",
+        "Mend what causes the warning; in pages warnings are errors.",
+    ),
+    "a deprecation": (
+        '```python exec="on"\nimport warnings\nwarnings.warn("old", DeprecationWarning)\n```\n',
+        "docs/index.md:1: block 1 (",
+        "line 3 raised DeprecationWarning: old",
+        "Mend what causes the warning; in pages warnings are errors.",
+    ),
+    "a misspelt language": (
+        '```pyhton exec="on"\nprint(1)\n```\n',
+        'docs/index.md:1: block 1 (```pyhton exec="on")',
+        "there is no language 'pyhton'.",
+        "Did you mean 'python'?",
+    ),
+    "a misspelt option": (
+        '```python exec="on" sesion="s"\nprint(1)\n```\n',
+        "docs/index.md:1: block 1 (",
+        "an executed block has no option 'sesion'.",
+        "Choose one of exec, hl_lines, id, linenums, raises, result, source, title.",
+    ),
+    "a misspelt option of a block that is only shown": (
+        '```text titel="s"\nabc\n```\n',
+        "docs/index.md:1: block 1 (",
+        "a block that is only shown has no option 'titel'.",
+        "Did you mean 'title'?",
+    ),
+    "a misspelt value": (
+        '```python exec="on" source="aboev"\nprint(1)\n```\n',
+        "docs/index.md:1: block 1 (",
+        "source cannot be 'aboev'.",
+        "Did you mean 'above'?",
+    ),
+    "an option of another tool": (
+        '```python exec="on" width="abc"\nprint(1)\n```\n',
+        "docs/index.md:1: block 1 (",
+        "an executed block has no option 'width'.",
+        "Choose one of ",
+    ),
+    "a misspelt exec": (
+        '```python exce="on"\nprint(1)\n```\n',
+        "docs/index.md:1: block 1 (",
+        "a block that is only shown has no option 'exce'.",
+        "Did you mean 'exec'?",
+    ),
+    "no word about exec": (
+        "```python\nprint(1)\n```\n",
+        "docs/index.md:1: block 1 (```python)",
+        "a block of Python in a page must say whether it runs.",
+        'Write exec="on" or exec="off" behind python.',
+    ),
+    "a quote that is not closed": (
+        '```python exec="on" title="abc\nprint(1)\n```\n\nText.\n\n```text\nabc\n```\n',
+        'docs/index.md:1: block 1 (```python exec="on" title="abc)',
+        "every fence must be read as one; Markdown read this one as something else.",
+        "close every quote",
+    ),
+    "a fence that is not closed": (
+        'Text.\n\n```python exec="on"\nprint(1)\n',
+        "docs/index.md:3: block 1 (",
+        "every fence must be read as one; Markdown read this one as something else.",
+        "close it with as many backticks as opened it",
+    ),
+    "a fence with attributes in braces": (
+        '``` { .python exec="on" .cls }\nprint(1)\n```\n\n```python { exec="on" nosuch="1" }\n1\n```\n',
+        "docs/index.md:5: block 2 (",
+        "an executed block has no option 'nosuch'.",
+        "Choose one of ",
+    ),
+    "a block of another language that wants to run": (
+        '```bash exec="on"\necho 1\n```\n',
+        "docs/index.md:1: block 1 (",
+        "only Python in a page can run.",
+        'Take out exec="on".',
+    ),
+    "Python that cannot be read": (
+        'Text.\n\n```python exec="on"\nx = 1\ny = = 2\n```\n',
+        "docs/index.md:3: block 1 (",
+        "Python cannot read line 5: invalid syntax.",
+        "Mend the line.",
+    ),
+    "an empty block": (
+        '```python exec="on"\n# nothing\n```\n',
+        "docs/index.md:1: block 1 (",
+        "the block has no statement.",
+        "Write one, or take it out.",
+    ),
+    "a declared error that does not happen": (
+        '```python exec="on" raises="ValueError"\nint(\'1\')\n```\n',
+        "docs/index.md:1: block 1 (",
+        "the block must raise ValueError, as it declares; it raised nothing.",
+        'Mend the code, or take out raises="ValueError".',
+    ),
+    "another error than the declared one": (
+        '```python exec="on" raises="ValueError"\n[][0]\n```\n',
+        "docs/index.md:1: block 1 (",
+        "the block must raise ValueError, as it declares, but\nline 2 raised IndexError",
+        'Mend the code, or declare the error with raises="IndexError".',
+    ),
+    "a declared error with code behind it that does not run": (
+        "```python exec=\"on\" raises=\"ValueError\"\nint('a')\nprint('never')\n```\n",
+        "docs/index.md:1: block 1 (",
+        "a declared error must come from the last statement of its block, but\nline 2 raised",
+        "Mend the code",
+    ),
+    "Markdown that was not printed": (
+        '```python exec="on" result="markdown"\nx = 1\n```\n',
+        "docs/index.md:1: block 1 (",
+        'a block with result="markdown" must print some Markdown and raise nothing.',
+        'Print it, or take out result="markdown".',
+    ),
+    "a block that prints a block that wants to run": (
+        '```python exec="on" result="markdown"\n'
+        "print('`' * 3 + 'python exec=\"on\"\\nprint(1)\\n' + '`' * 3)\n```\n",
+        "block 1 (",
+        "only Python in a page can run.",
+        'Take out exec="on".',
+    ),
+    "a name of another page": (
+        '```python exec="on"\nprint(from_the_other_page)\n```\n',
+        "docs/index.md:1: block 1 (",
+        "line 2 raised NameError",
+        "Mend the code",
+    ),
+    "a slip below front matter, inside a list": (
+        '---\ntitle: T\n---\n\n# T\n\n- item\n\n    ```python exec="on"\n    x = 1\n    assert x > 1\n    ```\n',
+        'docs/index.md:9: block 1 (```python exec="on")',
+        "line 11 raised AssertionError\n    assert x > 1",
+        "Find out which is wrong",
+    ),
+}
+
+
+@pytest.mark.parametrize("flags", FLAGS, ids=" ".join)
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_ends_the_build_and_the_message_says_where_what_and_what_to_do(site, slip, flags):
+    """A slip of an author ends the build in every mode, and is told with its place and remedy."""
+    page, where, what, remedy = SLIPS[slip]
+    site.write('# First\n\n```python exec="on"\nfrom_the_other_page = 1\n```\n', "a.md")
+    site.write(page)
+    built = site.build(*flags)
+    assert built.returncode == 1, built.stderr
+    found, _, to_do = built.stderr.partition("\n  To do: ")
+    assert where in found
+    assert what in found
+    assert remedy in to_do
+    assert "Traceback" not in built.stderr
+
+
+def test_a_page_without_slips_is_built_in_every_mode(site):
+    """The four modes that end at a slip all finish without one."""
+    site.write('# Page\n\n```python exec="on"\nprint(1)\n```\n')
+    for flags in FLAGS:
+        built = site.build(*flags)
+        assert built.returncode == 0, built.stderr
+
+
+def test_everything_that_is_printed_lands_in_the_page(site):
+    """Separators, standard error and what imported functions print are shown, in their order."""
+    site.write(
+        '```python exec="on"\nimport sys, this_prints\n'
+        "print('a', 'b', sep='-')\nprint('to stderr', file=sys.stderr)\n"
+        "this_prints.hello()\nsys.stdout.write('written')\n```\n"
+    )
+    (site.folder / "this_prints.py").write_text("def hello():\n    print('<imported> & shown')\n")
+    built = site.build("--strict")
+    assert built.returncode == 0, built.stderr
+    assert "<code>a-b\nto stderr\n&lt;imported&gt; &amp; shown\nwritten</code>" in site.html()
+    assert "imported" not in built.stdout + built.stderr
+
+
+def test_a_declared_error_is_shown_with_its_message(site):
+    """A declared error is part of the page, without traceback and without a path."""
+    site.write("```python exec=\"on\" raises=\"LookupError\"\nprint('so far')\n{}['key']\n```\n")
+    assert site.build("--strict").returncode == 0
+    html = site.html()
+    assert '<div class="output raised"><pre><code>so far\nKeyError: &#x27;key&#x27;</code>' in html
+    assert "Traceback" not in html
+
+
+def test_source_can_be_above_folded_or_absent(site):
+    """The code stands above its output, is folded away, or is left out, as the block says."""
+    for i, source in enumerate(("above", "fold", "none")):
+        site.write(
+            f'```python exec="on" source="{source}"\nanswer = {i}; print(answer)\n```\n',
+            f"{source}.md",
+        )
+    site.write("# Start\n")
+    assert site.build("--strict").returncode == 0
+    shown = {s: "answer" in site.html(f"{s}.html") for s in ("above", "fold", "none")}
+    assert shown == {"above": True, "fold": True, "none": False}
+    assert '<details class="code"><summary>' in site.html("fold.html")
+    assert all("<code>" in site.html(f"{s}.html") for s in shown)
+
+
+def test_python_that_says_so_is_shown_and_not_run(site):
+    """exec="off" shows code that would fail."""
+    site.write('```python exec="off"\nraise SystemExit\n```\n\n```text title="T"\nplain\n```\n')
+    assert site.build("--strict").returncode == 0
+    assert "SystemExit" in site.html()
+
+
+def test_blocks_of_a_page_share_names_also_inside_boxes(site):
+    """A block sees what the blocks above it defined, wherever it stands in the page."""
+    site.write(
+        '```python exec="on"\nx = 1\n```\n\n!!! note\n\n    ```python exec="on"\n'
+        "    def double():\n        return 2 * x\n    ```\n\n"
+        '> ```python exec="on"\n> print(double() + 40)\n> ```\n'
+    )
+    built = site.build("--strict")
+    assert built.returncode == 0, built.stderr
+    assert "<code>42</code>" in site.html()
+
+
+def test_markdown_that_a_block_prints_is_rendered(site):
+    """Tables and formulas that a block prints are tables and formulas of the page."""
+    site.write(
+        '```python exec="on" result="markdown" source="none"\n'
+        "print('| a | b |\\n|---|---|\\n| 1 | $x^2$ |')\n```\n"
+    )
+    assert site.build("--strict").returncode == 0
+    assert "<td>1</td>" in site.html()
+    assert "<msup>" in site.html()
+
+
+def test_pages_leave_no_traces_in_one_another(site):
+    """What a page does to global state, another page does not see, and so in either order."""
+    meddle = (
+        '```python exec="on"\nimport random, warnings\nimport numpy as np\nimport refbn\n'
+        "import matplotlib as mpl\n"
+        "random.random(); np.random.random(); np.set_printoptions(precision=2)\n"
+        "np.seterr(all='ignore'); warnings.simplefilter('ignore')\n"
+        "mpl.rcParams['font.size'] = 99\nrefbn.normalize = None\n```\n"
+    )
+    look = (
+        '```python exec="on"\nimport random\nimport numpy as np\nimport refbn\n'
+        "import matplotlib as mpl\nprint(random.random(), np.random.random(), np.pi * np.ones(1))\n"
+        "print(np.geterr()['divide'], mpl.rcParams['font.size'], refbn.normalize is None)\n```\n"
+    )
+    seen = []
+    for name in ("b.md", "z.md"):
+        site.write("# Start\n")
+        site.write(meddle, "m.md")
+        site.write(look, name)
+        assert site.build("--strict").returncode == 0
+        html = site.html(name.replace("md", "html"))
+        seen.append(html[html.index('class="output"') :].split("</code>")[0])
+    assert "3.14159265" in seen[0]
+    assert "warn 11.0 False" in seen[0]
+    assert seen[0] == seen[1]

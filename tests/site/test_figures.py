@@ -1,0 +1,90 @@
+"""Figures stand inside the page, follow its colours, and say what they show."""
+
+import re
+
+import pytest
+from bs4 import BeautifulSoup
+
+BLOCK = """```python exec="on" result="figure" id="{name}" source="none"
+import matplotlib.pyplot as plt
+fig, ax = plt.subplots()
+ax.plot([0, 1, 2], [0, 1, 4], "C0", label="batch")
+ax.fill_between([0, 1, 2], [0, 1, 4], color="C3", alpha=0.2)
+ax.semilogy()
+ax.legend()
+title = "A parabola"
+caption = f"It ends at **{{4}}**, $x^2$."
+alt = "A curve that rises from 0 to 4 < 5."
+```
+"""
+
+SLIPS = {
+    "no id": (' id="f"', "", "a figure must have an id."),
+    "no alternative text": ("alt =", "unused =", "a figure block must leave 'alt', text."),
+    "no caption": ("caption =", "unused =", "a figure block must leave 'caption', text."),
+    "no figure": ("fig, ax", "fugue, ax", "a figure block must leave 'fig', a Matplotlib figure."),
+    "a print": ("ax.legend()", "print('x')", "a figure block must not print; got 'x\\n'."),
+    "a foreign colour": (
+        '"C0"',
+        '"tomato"',
+        "a figure must keep to the colours of the site; it uses #ff6347.",
+    ),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_an_incomplete_figure_ends_the_build(site, slip):
+    """A figure without text, or with colours that the dark cannot change, ends the build."""
+    old, new, what = SLIPS[slip]
+    page = BLOCK.format(name="f")
+    assert old in page
+    site.write(page.replace(old, new))
+    built = site.build("--no-strict", "--quiet")
+    assert built.returncode == 1
+    assert "docs/index.md:1: block 1 (" in built.stderr
+    assert what in built.stderr
+    assert "\n  To do: " in built.stderr
+
+
+def test_no_figure_inherits_the_words_of_the_one_before(site):
+    """A second figure that forgets its caption does not get the first one's."""
+    site.write(BLOCK.format(name="f") + "\n" + BLOCK.format(name="g").replace("caption =", "_ ="))
+    built = site.build("--no-strict")
+    assert built.returncode == 1
+    assert "block 2 (" in built.stderr
+
+
+def test_two_figures_stand_in_one_page_without_clashes(site):
+    """Ids are unique, references lead to ids of the same figure, and every text is there."""
+    site.write(BLOCK.format(name="one") + "\n" + BLOCK.format(name="two"))
+    built = site.build("--strict")
+    assert built.returncode == 0, built.stderr
+    html = site.html()
+    page = BeautifulSoup(html, "html.parser")
+    ids = [element["id"] for element in page.find_all(id=True)]
+    assert len(ids) == len(set(ids))
+    for figure in page.find_all("figure"):
+        svg, own = figure.svg, {element["id"] for element in figure.find_all(id=True)}
+        references = re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', str(svg))
+        assert references
+        assert {a or b for a, b in references} <= own
+        assert set(svg["aria-labelledby"].split()) <= own
+        assert svg.title.text == "A parabola"
+        assert svg.desc.text == "A curve that rises from 0 to 4 < 5."
+        assert figure.figcaption.get_text().startswith("A parabola. It ends at 4,")
+        assert figure.figcaption.find("math")
+
+
+def test_a_figure_has_no_style_of_its_own(site):
+    """Colours are roles or the text's, faces are the page's, and nothing is written inline."""
+    site.write(BLOCK.format(name="f"))
+    assert site.build("--strict").returncode == 0
+    svg = str(BeautifulSoup(site.html(), "html.parser").find("figure").svg)
+    assert "style=" not in svg
+    assert "<style" not in svg
+    assert "font-family" not in svg
+    assert 'stroke="var(--role-batch)"' in svg
+    assert 'fill="var(--role-parameter)"' in svg
+    colours = set(re.findall(r"#[0-9a-f]{6}", svg))
+    assert all(c[1:3] == c[3:5] == c[5:7] for c in colours)
+    assert "#000000" not in colours

@@ -1,0 +1,103 @@
+"""Formulas become MathML when the site is built, or the build ends."""
+
+import shutil
+
+import pytest
+
+# what the author wrote; where the message points; what it says; what it advises
+SLIPS = {
+    "an unknown command": (
+        "# T\n\nText $\\sigmma$.\n",
+        "docs/index.md:3: formula '\\\\sigmma'",
+        "LaTeX cannot be read:",
+        "Mend the formula",
+    ),
+    "an unbalanced brace": (
+        "# T\n\n$$\n\\frac{1}{2\n$$\n",
+        "docs/index.md:3: formula '\\\\frac{1}{2'",
+        "LaTeX cannot be read:",
+        "Mend the formula",
+    ),
+    "a comment": ("50 $50% a$\n", "docs/index.md:1: formula", "% begins a comment", "Write \\%."),
+    "an empty formula": ("# T\n\n$$ $$\n", "docs/index.md:3", "it is empty", "Write it"),
+    "a lone dollar": (
+        "# T\n\nIt costs 5 $ or so.\n",
+        "docs/index.md:3: there is a dollar that encloses no formula",
+        "'It costs 5 $ or so.'",
+        "Write \\$ for a plain dollar",
+    ),
+    "a display formula inside a paragraph": (
+        "# T\n\nText before\n$$x$$\nand after.\n",
+        "docs/index.md:3: there is a dollar that encloses no formula",
+        "Text before",
+        "put $$ .. $$ in a paragraph of its own",
+    ),
+    "a wrong formula that a block prints": (
+        '# T\n\n```python exec="on" result="markdown"\nprint("$\\\\frac{1}$")\n```\n',
+        "formula '\\\\frac{1}'",
+        "LaTeX cannot be read:",
+        "Mend the formula",
+    ),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_wrong_formula_ends_the_build(site, slip):
+    """A formula that cannot be read, or is none, ends the build with its place and remedy."""
+    text, where, what, remedy = SLIPS[slip]
+    site.write(text)
+    built = site.build("--no-strict", "--quiet")
+    assert built.returncode == 1
+    found, _, to_do = built.stderr.partition("\n  To do: ")
+    assert where in found
+    assert what in found
+    assert remedy in to_do
+
+
+@pytest.mark.parametrize(
+    ("docstring", "what", "remedy"),
+    [
+        ('r"""Return $\\frac{1}$."""', "LaTeX cannot be read", "Mend the formula"),
+        ('"""Return $\\beta$."""', "it holds a control character", "Make the docstring raw"),
+    ],
+)
+def test_a_wrong_formula_in_a_docstring_ends_the_build(site, docstring, what, remedy):
+    """A formula of the API reference is held to the same rules, and found in its source."""
+    package = site.folder / "refbn"
+    original = package.resolve()
+    package.unlink()
+    shutil.copytree(original, package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (package / "running.py").open("a", encoding="utf-8") as file:
+        file.write(f"\n\ndef wrong():\n    {docstring}\n")
+    site.write("::: refbn.running.wrong\n")
+    built = site.build("--no-strict", "--quiet")
+    assert built.returncode == 1
+    assert what in built.stderr
+    assert remedy in built.stderr
+    if "control" not in what:  # Python has already turned the backslash into something else
+        assert "refbn/running.py:" in built.stderr
+
+
+def test_every_formula_is_published_as_mathml(site):
+    """Inline and display formulas, in text, tables, lists and boxes, each become one element."""
+    site.write(
+        "# T\n\nText $a$, \\$5 and `$HOME`.\n\n$$\na < b\n$$\n\n- item $c$\n\n| h |\n|---|\n| $d$ |\n\n"
+        "!!! note\n\n    $$\n    \\begin{aligned} e &= f \\\\ g &= h \\end{aligned}\n    $$\n"
+    )
+    built = site.build("--strict")
+    assert built.returncode == 0, built.stderr
+    html = site.html()
+    assert html.count("<math") == html.count("</math>") == 5
+    assert html.count('display="block"') == 2
+    assert "$5 and <code>$HOME</code>" in html
+    assert "<mo>&lt;</mo>" in html
+
+
+def test_a_full_stop_stays_with_the_formula_before_it(site):
+    """Punctuation after an inline formula cannot go to the next line alone."""
+    site.write("# T\n\nText ($x$), $y$-axis and $z$.\n")
+    assert site.build("--strict").returncode == 0
+    html = site.html()
+    assert "</math>),</span>" in html
+    assert "</math>-</span>axis" in html
+    assert "</math>.</span>" in html

@@ -1,0 +1,173 @@
+"""The real site: whole, reproducible, self-contained, and unable to survive a lie."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+from building import ROOT, build
+
+PAGES = sorted(
+    path.relative_to(ROOT / "docs").as_posix()
+    for path in (ROOT / "docs").rglob("*.md")
+    if not {"_kit", "assets"} & set(path.parts)
+)
+
+pytestmark = pytest.mark.xdist_group("site")  # one worker builds the site, once
+
+# Converts pages in the order given, in one process, and prints a digest of each.
+CONVERT = """
+import hashlib, sys
+from markdown import Markdown
+from mkdocs.config import load_config
+config = load_config()
+config.plugins.run_event("config", config)
+for name in sys.argv[1:]:
+    source = open("docs/" + name, encoding="utf-8").read()
+    md = Markdown(extensions=config.markdown_extensions, extension_configs=config.mdx_configs)
+    html = md.convert(source)
+    print(name, hashlib.sha256(html.encode()).hexdigest())
+"""
+
+
+@pytest.fixture(scope="session")
+def pages(built_site):
+    """Return every page of the built site, parsed, by its path."""
+    return {
+        path.relative_to(built_site).as_posix(): BeautifulSoup(
+            path.read_text(encoding="utf-8"), "html.parser"
+        )
+        for path in sorted(built_site.rglob("*.html"))
+    }
+
+
+def test_every_source_becomes_a_page(pages):
+    """There is one page for each Markdown file, and one for what is not found."""
+    assert set(pages) == {name.replace(".md", ".html") for name in PAGES} | {"404.html"}
+
+
+def test_the_same_sources_give_the_same_bytes(built_site, tmp_path):
+    """Two builds of a commit are equal to the byte."""
+    build(ROOT, "--strict", "--quiet", "--site-dir", str(tmp_path))
+    assert files(tmp_path) == files(built_site)
+
+
+def test_a_page_is_the_same_alone_and_after_all_others():
+    """The order in which pages are built, and building one twice, changes nothing."""
+    executed = [name for name in PAGES if 'exec="on"' in (ROOT / "docs" / name).read_text("utf-8")]
+    assert len(executed) > 5
+    forward, backward = convert(executed), convert(executed[::-1] + executed[-1:])
+    assert set(forward) == set(backward)
+
+
+def test_ids_are_unique_and_figures_are_described(pages):
+    """No id stands twice in a page; every picture says what it shows."""
+    for name, page in pages.items():
+        ids = [element["id"] for element in page.find_all(id=True)]
+        assert sorted(ids) == sorted(set(ids)), name
+        for svg in page.select("figure svg"):
+            assert len(svg.desc.text) > 40, name
+        assert all(image.get("alt") is not None for image in page.find_all("img")), name
+
+
+def test_pages_show_no_traceback_no_place_and_no_leftover(pages, built_site):
+    """Nothing in a page tells of the machine that built it, or of a formula that is none."""
+    for name, page in pages.items():
+        text = page.get_text()
+        assert "Traceback (most recent call last)" not in page.select_one("article").get_text(), (
+            name
+        )
+        assert str(ROOT) not in str(page), name
+        assert str(Path.home()) not in str(page), name
+        assert "(??)" not in text, name
+        assert not page.select("merror, .math-core-error, .arithmatex"), name
+        for math in page.find_all("math"):
+            assert math.find_all(True), name
+    assert files(built_site)
+
+
+def test_nothing_is_asked_of_another_host(pages, built_site):
+    """Scripts, styles, fonts and pictures are the site's own; only links that are clicked lead away."""
+    for name, page in pages.items():
+        for element in page.find_all(["script", "link", "img", "iframe", "source", "use"]):
+            for attribute in ("src", "href", "srcset"):
+                address = urlsplit(element.get(attribute, ""))
+                if element.name == "link" and element.get("rel") == ["canonical"]:
+                    continue
+                assert not address.netloc, (name, str(element))
+    for style in built_site.rglob("*.css"):
+        assert not re.search(r"url\([\"']?(https?:)?//", style.read_text(encoding="utf-8")), style
+
+
+LIES = {
+    "another sign in the backward pass": (
+        "refbn/transform.py",
+        "direct - through_mean - through_var",
+        "direct - through_mean + through_var",
+    ),
+    "another divisor in the variance": (
+        "refbn/moments.py",
+        "self.m2 / (self.count - ddof)",
+        "self.m2 / (self.count + ddof)",
+    ),
+    "another sign in the update": ("refbn/running.py", "+ (1.0 - decay)", "- (1.0 - decay)"),
+    "epsilon outside the root": (
+        "refbn/transform.py",
+        "std = np.sqrt(var + eps)",
+        "std = np.sqrt(var) + eps",
+    ),
+    "a shift with the other sign": (
+        "refbn/transform.py",
+        "y = y + per_channel(",
+        "y = y - per_channel(",
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_wrong_package_has_no_site(lie, tmp_path):
+    """With one sign or one divisor wrong in the package, the site is not built."""
+    file, old, new = LIES[lie]
+    copy_of_repository(tmp_path)
+    path = tmp_path / file
+    source = path.read_text(encoding="utf-8")
+    assert source.count(old) >= 1
+    path.write_text(source.replace(old, new), encoding="utf-8")
+    built = build(tmp_path, "--no-strict", "--quiet")
+    assert built.returncode == 1
+    assert "block" in built.stderr
+    assert "To do:" in built.stderr
+
+
+def copy_of_repository(folder):
+    """Copy what a build needs."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("docs", "refbn"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    shutil.copy(ROOT / "mkdocs.yml", folder)
+
+
+def files(folder):
+    """Return the contents of all files below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+def convert(names):
+    """Return a digest of each page, converted in this order in one fresh process."""
+    done = subprocess.run(
+        [sys.executable, "-c", CONVERT, *names],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
+    )
+    return done.stdout.split("\n")
