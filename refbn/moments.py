@@ -146,7 +146,11 @@ class Moments:
             raise ValueError(
                 f"a variance with ddof={ddof} needs at least {ddof + 1} "
                 f"value{'s' if ddof else ''} per channel; got count={self.count.tolist()}. "
-                + ("Pass ddof=0 or a larger batch." if ddof else "Pass a batch with values in it.")
+                + (
+                    "Pass a larger batch, or ddof=0 for the variance of these values alone."
+                    if ddof
+                    else "Pass a batch with values in it."
+                )
             )
         return np.asarray(self.m2 / (self.count - ddof))[()]
 

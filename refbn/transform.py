@@ -94,7 +94,8 @@ def normalize(
 
     Raises:
         TypeError: If an array is not floating.
-        ValueError: If a shape does not fit, or `var` or `eps` is negative.
+        ValueError: If a shape does not fit, `var` or `eps` is negative,
+            or both are 0.
 
     Examples:
         >>> normalize([[1.0], [3.0]], mean=[1.0], var=[4.0], eps=0.0)
@@ -140,7 +141,8 @@ def batch_norm_train(
 
     Raises:
         TypeError: If an array is not floating, or `where` not boolean.
-        ValueError: If a shape does not fit, `eps` is negative, or a channel has no values.
+        ValueError: If a shape does not fit, `eps` is negative, a channel has no values, or one is
+            constant and `eps` is 0.
 
     Examples:
         >>> y, cache = batch_norm_train([[1.0], [3.0]], eps=0.0)
@@ -265,7 +267,8 @@ def batch_norm_infer(
 
     Raises:
         TypeError: If an array is not floating.
-        ValueError: If a shape does not fit, or `var` or `eps` is negative.
+        ValueError: If a shape does not fit, `var` or `eps` is negative,
+            or both are 0.
 
     Examples:
         >>> batch_norm_infer([[5.0]], mean=[1.0], var=[4.0], gamma=[3.0], beta=[1.0], eps=0.0)
@@ -312,7 +315,8 @@ def batch_norm_infer_backward(
 
     Raises:
         TypeError: If an array is not floating.
-        ValueError: If a shape does not fit, or `var` or `eps` is negative.
+        ValueError: If a shape does not fit, `var` or `eps` is negative,
+            or both are 0.
 
     Examples:
         >>> batch_norm_infer_backward([[1.0]], [[5.0]], [1.0], [4.0], [3.0], eps=0.0).x
@@ -345,6 +349,12 @@ def _normalize(
         raise ValueError(
             f"var must not be negative; got var={var.ravel().tolist()}. "
             "A variance that comes out negative was computed as E[x²] - E[x]²; use Moments.of."
+        )
+    if np.any(var + eps == 0):
+        raise ValueError(
+            "var + eps must be positive to divide by its root; "
+            f"got 0 in channels {np.flatnonzero(var + eps == 0).tolist()}. "
+            "These channels are constant: pass eps above 0, usually 1e-5."
         )
     with np.errstate(invalid="ignore"):  # NaN and Inf stay in their channel, silently
         std = np.sqrt(var + eps)

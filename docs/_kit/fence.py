@@ -106,17 +106,13 @@ def render(
     if options.get("exec") != "on":
         return code
     run = page.run(block, options.get("raises"))
-    shown = _SOURCE[options["source"]].format(code=code)
-    return (
-        f'<div class="run">{shown}{results[options["result"]](md, page, block, options, run)}</div>'
-    )
-
-
-_SOURCE = {
-    "above": "{code}",
-    "fold": '<details class="code"><summary>Show the code</summary>{code}</details>',
-    "none": "",
-}
+    result = results[options["result"]](md, page, block, options, run)
+    if options["source"] == "fold":
+        summary = "Show the code" if result or "assert" not in source else "Show the check"
+        code = f'<details class="code"><summary>{summary}</summary>{code}</details>'
+    elif options["source"] == "none":
+        code = ""
+    return f'<div class="run">{code}{result}</div>'
 
 
 def as_text(md: Markdown, page: Page, block: Block, options: dict[str, str], run: Run) -> str:  # noqa: ARG001 (a Renderer)

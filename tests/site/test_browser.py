@@ -163,8 +163,8 @@ def test_the_palette_follows_the_system(visit, scheme):
 def test_formulas_are_set_in_the_site_s_own_mathematical_font(visit):
     """The font of the formulas is loaded, and its brackets stretch."""
     page = visit("edge-cases/epsilon.html")
-    assert page.evaluate("document.fonts.check('1em \"STIX Two Math\"')")
-    loaded = "[...document.fonts].some(f => f.family.includes('STIX') && f.status == 'loaded')"
+    assert page.evaluate("document.fonts.check('1em \"refbn Math\"')")
+    loaded = "[...document.fonts].some(f => f.family.includes('refbn Math') && f.status == 'loaded')"
     assert page.evaluate(loaded)
     page.set_content(
         page.content().replace(
