@@ -29,6 +29,7 @@ from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.preprocessors import Preprocessor
 from pymdownx.superfences import SuperFencesException
+from threadpoolctl import threadpool_limits
 
 SEED = 0  # of the global generators at the start of each page; any number would do
 
@@ -238,6 +239,12 @@ def start_afresh(modules: list[str]) -> None:
 
 
 def _reset_numpy() -> None:
+    """Make NumPy as it is after import, but for one thread.
+
+    The last digit of a product of matrices may depend on the number of threads, and with it on the
+    machine. For the small matrices of a page, threads also wait longer than they work.
+    """
+    threadpool_limits(1)
     np.random.seed(SEED)  # noqa: NPY002 (the global generator is what a page may disturb)
     np.set_printoptions(**_PRINT)
     np.seterr(**_ERRORS)
