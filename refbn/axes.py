@@ -18,6 +18,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+propagate_silently = np.errstate(invalid="ignore")
+"""Decorator: NaN and Inf go through and stay in their channel; Inf - Inf does not warn."""
+
 _REAL = ("float16", "bfloat16", "float32", "float64")
 
 

@@ -118,7 +118,8 @@ def adjoint_errors(
         derivative: How to get \(J v\):
             [`central_difference`][refbn.gradcheck.central_difference] or
             [`complex_step`][refbn.gradcheck.complex_step].
-        seed: Seed of the random `dy` and directions.
+        seed: Seed of the random `dy` and directions. The directions lean towards the gradient,
+            so that a wrong scale shows in large arrays too.
 
     Returns:
         One error per argument, from 0 to 1. A right backward pass gives about 1e-10 with central
@@ -128,9 +129,10 @@ def adjoint_errors(
         ValueError: If there is not one gradient per argument, each of the argument's shape.
     """
     rng = np.random.default_rng(seed)
-    arrays = [np.asarray(a, dtype=np.float64) for a in arguments]
-    dy = rng.standard_normal(np.shape(forward(*arrays)))
-    gradients = [np.asarray(g) for g in backward(dy, *arrays)]
+    arrays = [np.array(a, dtype=np.float64) for a in arguments]
+    # copies, so that a pass that works in place cannot change what is compared
+    dy = rng.standard_normal(np.shape(forward(*(a.copy() for a in arrays))))
+    gradients = [np.asarray(g) for g in backward(dy.copy(), *(a.copy() for a in arrays))]
     expected, received = [a.shape for a in arrays], [g.shape for g in gradients]
     if expected != received:
         raise ValueError(
@@ -140,11 +142,11 @@ def adjoint_errors(
     errors = []
     for i, gradient in enumerate(gradients):
         directions = [np.zeros_like(a) for a in arrays]
-        directions[i] = v = rng.standard_normal(arrays[i].shape)
+        directions[i] = v = _direction(rng, gradient)
         jv = derivative(forward, arrays, directions)
-        gap = abs(np.vdot(dy, jv) - np.vdot(gradient, v))
+        gap = float(abs(np.vdot(dy, jv) - np.vdot(gradient, v)))
         scale = _norm(dy) * _norm(jv) + _norm(gradient) * _norm(v)
-        errors.append(float(gap / scale) if scale > 0 else 0.0)
+        errors.append(0.0 if scale == 0 else gap / scale)
     return errors
 
 
@@ -186,6 +188,17 @@ def check_backward(
                 f"got an error of {error:.2g} for argument {i}. "
                 "Look for a term that is missing or scaled wrongly."
             )
+
+
+def _direction(rng: np.random.Generator, gradient: Array) -> Array:
+    """Return a random direction that leans towards the gradient that is being checked.
+
+    In many dimensions a random direction is nearly orthogonal to the gradient, and would hardly
+    see that it is scaled wrongly.
+    """
+    largest = np.max(np.abs(gradient), initial=0.0)
+    lean = gradient / largest if 0 < largest < np.inf else 0.0
+    return np.asarray(rng.standard_normal(gradient.shape) + lean)
 
 
 def _norm(array: Array) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from refbn.axes import Array, as_floating
+from refbn.axes import Array, as_floating, in_double
 from refbn.moments import Moments
 from refbn.running import RunningStatistics, exponential_average
 from refbn.transform import (
@@ -178,9 +178,9 @@ class BatchNorm:
             state: What `state_dict` returned, with just the names that this layer has.
 
         Raises:
-            TypeError: If a value is not floating.
-            ValueError: If a name is missing or unknown, a shape is wrong, or a statistic is not
-                finite or negative.
+            TypeError: If a value is not floating and real.
+            ValueError: If a name is missing or unknown, a shape is wrong, a statistic is not
+                finite or negative, or the number of batches is not a whole one.
         """
         own = self.state_dict()
         missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
@@ -191,7 +191,7 @@ class BatchNorm:
             )
         new = {name: _fitting(name, state[name], own[name].shape) for name in own}
         self.running = RunningStatistics(
-            new["running_mean"], new["running_var"], int(new["num_batches"])
+            new["running_mean"], new["running_var"], new["num_batches"].item()
         )
         self.gamma, self.beta = new.get("gamma"), new.get("beta")
 
@@ -208,7 +208,7 @@ class BatchNorm:
         given: dict[str, Any] = {
             "mean": self.running.mean,
             "var": self.running.var,
-            "gamma": self.gamma,
+            "gamma": None if self.gamma is None else self.gamma.copy(),
             "beta": self.beta,
             "eps": self._eps,
             "channel_axis": self._channel_axis,
@@ -222,7 +222,13 @@ def _fitting(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
     """Return a copy of a loaded value, or say what is wrong with it."""
     array = np.asarray(value)
     if name != "num_batches":
-        array = as_floating(name, array).astype(np.float64)
+        array = as_floating(name, array)
+        if array.dtype.kind == "c":
+            raise TypeError(
+                f"{name} must be real; got dtype {array.dtype}. Nothing was loaded. "
+                "Complex numbers are for complex-step derivatives of the pure functions only."
+            )
+        array = in_double(array)
     if array.shape != shape:
         raise ValueError(
             f"{name} must have the shape {shape}; got {array.shape}. Nothing was loaded. "

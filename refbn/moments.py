@@ -15,7 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from refbn.axes import Array, as_floating, as_mask, expand, halves, in_double
+from refbn.axes import (
+    Array,
+    as_floating,
+    as_mask,
+    expand,
+    halves,
+    in_double,
+    propagate_silently,
+)
 
 _BLOCK = 2**16  # values: half a mebibyte in float64, so that a block stays in a core's own cache
 
@@ -49,8 +57,9 @@ class Moments:
 
     def __post_init__(self) -> None:
         """Keep read-only copies, so that a value stays what it was."""
-        for name, dtype in (("count", np.int64), ("mean", None), ("m2", None)):
-            copy = np.array(getattr(self, name), dtype=dtype)
+        for name in ("count", "mean", "m2"):
+            value = np.asarray(getattr(self, name))
+            copy = value.astype(np.int64) if name == "count" else np.array(in_double(value))
             copy.flags.writeable = False
             object.__setattr__(self, name, copy)
 
@@ -97,6 +106,7 @@ class Moments:
         axes = _normalized(axis, array.ndim)
         return _pairwise(array, as_mask(where, array.shape), axes)
 
+    @propagate_silently
     def merge(self, other: Moments) -> Moments:
         r"""Return the moments of both sets of values together.
 
@@ -115,11 +125,10 @@ class Moments:
             Chan, Golub and LeVeque (1979), equation 2.1.
         """
         count = self.count + other.count
-        with np.errstate(invalid="ignore"):  # a channel with NaN or Inf stays so, silently
-            delta = np.where(other.count > 0, other.mean - self.mean, 0.0)
-            share = other.count / np.maximum(count, 1)
-            mean = self.mean + delta * share
-            m2 = self.m2 + other.m2 + delta * (delta * (self.count * share))
+        delta = np.where(other.count > 0, other.mean - self.mean, 0.0)
+        share = other.count / np.maximum(count, 1)
+        mean = self.mean + delta * share
+        m2 = self.m2 + other.m2 + delta * (delta * (self.count * share))
         return Moments(count, mean, m2)
 
     def var(self, ddof: int = 0) -> Array:
@@ -159,8 +168,7 @@ def _normalized(axis: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
     """Return the axes as non-negative numbers, as NumPy reads them."""
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    return tuple(np.lib.array_utils.normalize_axis_tuple(axes, ndim))
+    return tuple(np.lib.array_utils.normalize_axis_tuple(axis, ndim))
 
 
 def _pairwise(x: Array, where: Array | None, axis: tuple[int, ...]) -> Moments:
@@ -172,6 +180,7 @@ def _pairwise(x: Array, where: Array | None, axis: tuple[int, ...]) -> Moments:
     return _pairwise(left, where_left, axis).merge(_pairwise(right, where_right, axis))
 
 
+@propagate_silently
 def _corrected_two_pass(x: Array, where: Array | None, axis: tuple[int, ...]) -> Moments:
     """Centre by the mean, then once more by what rounding left in the mean.
 
@@ -181,17 +190,18 @@ def _corrected_two_pass(x: Array, where: Array | None, axis: tuple[int, ...]) ->
     """
     mask = np.True_ if where is None else where
     values = math.prod(x.shape[a] for a in axis)
-    with np.errstate(invalid="ignore"):  # Inf - Inf is NaN, and stays in its channel
-        total = np.sum(x, axis=axis, where=mask)
-        if where is None:
-            count = np.full(np.shape(total), values)
-        else:
-            count = np.asarray(np.sum(where, axis=axis))
-        n = np.maximum(count, 1)
-        mean = total / n
-        deviation = x - expand(mean, axis)
-        slip = np.sum(deviation, axis=axis, where=mask) / n
-        deviation -= expand(slip, axis)
-        # d * d, not |d|^2: for the complex step this must stay an analytic function
-        m2 = np.sum(deviation * deviation, axis=axis, where=mask)
+    total = np.sum(x, axis=axis, where=mask)
+    if where is None:
+        count = np.full(np.shape(total), values)
+    else:
+        count = np.asarray(np.sum(where, axis=axis))
+    n = np.maximum(count, 1)
+    mean = total / n
+    center = expand(mean, axis)
+    # what is masked out lies at the mean: however large it was, its square cannot overflow
+    deviation = (x if where is None else np.where(where, x, center)) - center
+    slip = np.sum(deviation, axis=axis, where=mask) / n
+    deviation -= expand(slip, axis)
+    # d * d, not |d|^2: for the complex step this must stay an analytic function
+    m2 = np.sum(deviation * deviation, axis=axis, where=mask)
     return Moments(count, mean + slip, m2)

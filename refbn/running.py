@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from refbn.axes import Array
+from refbn.axes import Array, propagate_silently
 from refbn.moments import Moments
 
 
@@ -56,7 +56,13 @@ class RunningStatistics:
         if self.mean.ndim != 1 or self.mean.shape != self.var.shape:
             raise ValueError(
                 "mean and var must have one value per channel, the same shape (C,); "
-                f"got mean.shape={self.mean.shape}, var.shape={self.var.shape}."
+                f"got mean.shape={self.mean.shape}, var.shape={self.var.shape}. "
+                "Give two one-dimensional arrays of equal length."
+            )
+        if not isinstance(self.num_batches, int) or self.num_batches < 0:
+            raise ValueError(
+                "num_batches must be an integer that is not negative; "
+                f"got num_batches={self.num_batches!r}. It counts the updates so far."
             )
         bad = ~(np.isfinite(self.mean) & np.isfinite(self.var) & (self.var >= 0))
         if bad.any():
@@ -120,7 +126,8 @@ def exponential_average(
     _refuse("exponential_average", unknown)
     if not 0 <= decay <= 1:
         raise ValueError(
-            f"decay must lie between 0 and 1, the weight of the old value; got decay={decay}."
+            f"decay must lie between 0 and 1, the weight of the old value; got decay={decay}. "
+            "The usual value is 0.9."
         )
     return _blend(running, moments, decay, ddof)
 
@@ -173,9 +180,13 @@ def _refuse(function: str, unknown: dict[str, Any]) -> None:
             f"pass decay=1-{momentum!r}, from Keras, Flax or ONNX pass decay={momentum!r}."
         )
     if unknown:
-        raise TypeError(f"{function}() got unexpected keyword arguments {sorted(unknown)}.")
+        raise TypeError(
+            f"{function}() got unexpected keyword arguments {sorted(unknown)}. "
+            "Leave them out, or look for a slip in their spelling."
+        )
 
 
+@propagate_silently  # what is not finite is refused with a message of its own
 def _blend(
     running: RunningStatistics, moments: Moments, decay: float, ddof: int
 ) -> RunningStatistics:
@@ -186,7 +197,6 @@ def _blend(
             f"got moments.mean.shape={moments.mean.shape}. "
             "Take them over all axes but that of the channels."
         )
-    with np.errstate(invalid="ignore"):  # what is not finite is refused with its own message
-        mean = decay * running.mean + (1.0 - decay) * moments.mean
-        var = decay * running.var + (1.0 - decay) * moments.var(ddof)
+    mean = decay * running.mean + (1.0 - decay) * moments.mean
+    var = decay * running.var + (1.0 - decay) * moments.var(ddof)
     return RunningStatistics(mean, var, running.num_batches + 1)

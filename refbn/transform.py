@@ -21,7 +21,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from refbn.axes import Array, as_floating, as_mask, expand, in_double, per_channel, reduced_axes
+from refbn.axes import (
+    Array,
+    as_floating,
+    as_mask,
+    expand,
+    in_double,
+    per_channel,
+    propagate_silently,
+    reduced_axes,
+)
 from refbn.moments import Moments
 
 
@@ -53,6 +62,12 @@ class Cache:
     channel_axis: int
     dtype: np.dtype[np.generic]
 
+    def __post_init__(self) -> None:
+        """Make the arrays read-only, so that a value stays what it was."""
+        for array in (self.x_hat, self.inv_std, self.gamma, self.where):
+            if array is not None:
+                array.flags.writeable = False
+
 
 class Gradients(NamedTuple):
     r"""Gradients of the loss with respect to the inputs of a batch norm.
@@ -68,6 +83,7 @@ class Gradients(NamedTuple):
     beta: Array | None
 
 
+@propagate_silently
 def normalize(
     x: npt.ArrayLike,
     mean: npt.ArrayLike,
@@ -104,9 +120,10 @@ def normalize(
     """
     x = as_floating("x", x)
     x_hat, _ = _normalize(x, mean, var, eps, channel_axis)
-    return x_hat.astype(x.dtype, copy=False)
+    return _like(x, x_hat)
 
 
+@propagate_silently
 def batch_norm_train(
     x: npt.ArrayLike,
     gamma: npt.ArrayLike | None = None,
@@ -165,10 +182,13 @@ def batch_norm_train(
             f"got none in channels {np.flatnonzero(moments.count == 0).tolist()} "
             f"for x.shape={x.shape}. Leave out empty batches, or use batch_norm_infer."
         )
-    x_hat, inv_std = _normalize(x, moments.mean, moments.var(), eps, channel_axis)
+    kept = x if mask is None else np.where(mask, x, x.dtype.type(0))
+    x_hat, inv_std = _normalize(kept, moments.mean, moments.var(), eps, channel_axis)
     y = _scale_and_shift(x_hat, gamma, beta, channel_axis)
     if mask is not None:
         x_hat, y = np.where(mask, x_hat, 0.0), np.where(mask, y, 0.0)
+    elif y is x_hat:  # the cache keeps x_hat, and y is the caller's to change
+        y = x_hat.copy()
     cache = Cache(
         x_hat=x_hat,
         inv_std=inv_std,
@@ -179,9 +199,10 @@ def batch_norm_train(
         channel_axis=channel_axis,
         dtype=x.dtype,
     )
-    return y.astype(x.dtype, copy=False), cache
+    return _like(x, y), cache
 
 
+@propagate_silently
 def batch_norm_backward(dy: npt.ArrayLike, cache: Cache) -> Gradients:
     r"""Carry the gradient of the loss back through a training batch norm.
 
@@ -236,6 +257,7 @@ def batch_norm_backward(dy: npt.ArrayLike, cache: Cache) -> Gradients:
     )
 
 
+@propagate_silently
 def batch_norm_infer(
     x: npt.ArrayLike,
     mean: npt.ArrayLike,
@@ -279,9 +301,10 @@ def batch_norm_infer(
     """
     x = as_floating("x", x)
     x_hat, _ = _normalize(x, mean, var, eps, channel_axis)
-    return _scale_and_shift(x_hat, gamma, beta, channel_axis).astype(x.dtype, copy=False)
+    return _like(x, _scale_and_shift(x_hat, gamma, beta, channel_axis))
 
 
+@propagate_silently
 def batch_norm_infer_backward(
     dy: npt.ArrayLike,
     x: npt.ArrayLike,
@@ -326,8 +349,11 @@ def batch_norm_infer_backward(
     dy = _gradient_like(dy, x.shape)
     axis = reduced_axes(x.shape, channel_axis)
     x_hat, inv_std = _normalize(x, mean, var, eps, channel_axis)
+    if gamma is not None:
+        gamma = np.squeeze(per_channel("gamma", gamma, x.shape, channel_axis), axis)
+    if beta is not None:
+        per_channel("beta", beta, x.shape, channel_axis)  # checked as in the forward pass
     dgamma, dbeta = _parameter_gradients(dy, x_hat, axis)
-    gamma = None if gamma is None else np.asarray(gamma)
     dx = expand(_slope(gamma, inv_std), axis) * dy
     return Gradients(
         x=dx.astype(x.dtype, copy=False),
@@ -356,9 +382,8 @@ def _normalize(
             f"got 0 in channels {np.flatnonzero(var + eps == 0).tolist()}. "
             "These channels are constant: pass eps above 0, usually 1e-5."
         )
-    with np.errstate(invalid="ignore"):  # NaN and Inf stay in their channel, silently
-        std = np.sqrt(var + eps)
-        return (in_double(x) - mean) / std, np.squeeze(1.0 / std, axis)
+    std = np.sqrt(var + eps)
+    return (in_double(x) - mean) / std, np.squeeze(1.0 / std, axis)
 
 
 def _scale_and_shift(
@@ -371,6 +396,11 @@ def _scale_and_shift(
     if beta is not None:
         y = y + per_channel("beta", beta, x_hat.shape, channel_axis)
     return y
+
+
+def _like(x: Array, y: Array) -> Array:
+    """Return y in the dtype of x; complex stays complex, whichever argument brought it in."""
+    return y if y.dtype.kind == "c" else y.astype(x.dtype, copy=False)
 
 
 def _gradient_like(dy: npt.ArrayLike, shape: tuple[int, ...]) -> Array:

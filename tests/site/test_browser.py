@@ -164,7 +164,9 @@ def test_formulas_are_set_in_the_site_s_own_mathematical_font(visit):
     """The font of the formulas is loaded, and its brackets stretch."""
     page = visit("edge-cases/epsilon.html")
     assert page.evaluate("document.fonts.check('1em \"refbn Math\"')")
-    loaded = "[...document.fonts].some(f => f.family.includes('refbn Math') && f.status == 'loaded')"
+    loaded = (
+        "[...document.fonts].some(f => f.family.includes('refbn Math') && f.status == 'loaded')"
+    )
     assert page.evaluate(loaded)
     page.set_content(
         page.content().replace(

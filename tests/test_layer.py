@@ -1,0 +1,598 @@
+"""The layer: which calls change what, and that a call that raises changes nothing."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from refbn import (
+    BatchNorm,
+    Moments,
+    RunningStatistics,
+    batch_norm_backward,
+    batch_norm_infer,
+    batch_norm_infer_backward,
+    batch_norm_train,
+    cumulative_average,
+    exponential_average,
+)
+
+# Single-precision values: their squares and products neither overflow nor underflow in double.
+FLOATS = st.floats(-(2.0**10), 2.0**10, width=32, allow_subnormal=False).filter(
+    lambda value: value == 0 or abs(value) > 2.0**-20
+)
+BATCHES = arrays(np.float64, st.tuples(st.integers(2, 6), st.just(2)), elements=FLOATS)
+
+
+# Worked example by hand
+
+
+def test_two_calls_by_hand():
+    """Train on 1 and 3 at decay 0.5, then evaluate: mean 1, variance 1.5, and 1 becomes 0."""
+    bn = BatchNorm(1, eps=0.0, decay=0.5)
+    assert bn(np.array([[1.0], [3.0]])).tolist() == [[-1.0], [1.0]]
+    assert unpacked(bn.running) == ([1.0], [1.5], 1)
+    assert bn.eval()(np.array([[1.0]])).tolist() == [[0.0]]
+
+
+def test_the_start():
+    """A new layer trains, has gamma 1 and beta 0, mean 0 and variance 1, and has seen no batch."""
+    bn = BatchNorm(2)
+    assert bn.training is True
+    assert (bn.gamma.tolist(), bn.beta.tolist()) == ([1.0, 1.0], [0.0, 0.0])
+    assert unpacked(bn.running) == ([0.0, 0.0], [1.0, 1.0], 0)
+
+
+def test_the_defaults():
+    """eps is 1e-5, decay 0.9, the stored variance unbiased, and the channels are on axis 1."""
+    bn = BatchNorm(1)
+    assert bn.eval()(np.ones((1, 1, 3))).tolist() == [[[1 / np.sqrt(1 + 1e-5)] * 3]]
+    bn.train()(np.array([[0.0], [2.0]]))
+    np.testing.assert_allclose(bn.running.mean, [0.1], rtol=1e-15)  # 1 - 0.9 is rounded
+    np.testing.assert_allclose(bn.running.var, [0.9 + 0.1 * 2], rtol=1e-15)
+
+
+# Laws
+
+
+@given(x=BATCHES)
+def test_training_is_the_pure_functions(x):
+    """In training a call is batch_norm_train, and backward is batch_norm_backward, to the bit."""
+    bn = made(channel_axis=-1, eps=0.1)
+    y, cache = batch_norm_train(x, bn.gamma, bn.beta, eps=0.1)
+    assert bn(x).tobytes() == y.tobytes()
+    assert_same(bn.backward(y), batch_norm_backward(y, cache))
+
+
+@given(x=BATCHES)
+def test_evaluation_is_the_pure_functions(x):
+    """In evaluation a call is batch_norm_infer with the running statistics, and so is backward."""
+    bn = made(channel_axis=-1, eps=0.1).eval()
+    given_ = {"mean": bn.running.mean, "var": bn.running.var, "gamma": bn.gamma, "beta": bn.beta}
+    y = batch_norm_infer(x, **given_, eps=0.1)
+    assert bn(x).tobytes() == y.tobytes()
+    assert_same(bn.backward(y), batch_norm_infer_backward(y, x, **given_, eps=0.1))
+
+
+@given(batches=st.lists(BATCHES, min_size=1, max_size=4))
+def test_training_changes_the_running_statistics_only(batches):
+    """After some batches gamma and beta are as before, and the statistics have followed each."""
+    bn = made()
+    before, running = bn.state_dict(), bn.running
+    for x in batches:
+        bn(x)
+        running = exponential_average(running, Moments.of(x, axis=0))
+    after = bn.state_dict()
+    assert unpacked(bn.running) == unpacked(running)
+    assert {name for name in after if after[name].tobytes() != before[name].tobytes()} <= {
+        "running_mean",
+        "running_var",
+        "num_batches",
+    }
+    assert bn.training
+
+
+@given(x=BATCHES)
+def test_evaluation_changes_nothing(x):
+    """Calls in evaluation, and backward through them, leave the whole state as it was."""
+    bn = made().eval()
+    before = frozen(bn)
+    bn.backward(bn(x))
+    assert frozen(bn) == before
+
+
+def test_the_mode_can_be_chosen_in_passing():
+    """train() and eval() switch the mode and return the layer."""
+    bn = BatchNorm(1)
+    assert bn.eval() is bn
+    assert bn.training is False
+    assert bn.train() is bn
+    assert bn.training is True
+
+
+def test_training_does_not_see_the_running_statistics(rng):
+    """What was gathered before has no influence on an output in training."""
+    x = rng.standard_normal((5, 2))
+    bn = made()
+    first = bn(x)
+    bn(100 + 10 * x)
+    assert bn(x).tobytes() == first.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("gamma", "beta"), [(True, True), (True, False), (False, True), (False, False)]
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_gamma_and_beta_may_be_left_out(gamma, beta, training, rng):
+    """Without gamma or beta the layer has none, no gradient of it, and none in its state."""
+    bn = BatchNorm(2, gamma=gamma, beta=beta)
+    bn.training = training
+    y = bn(rng.standard_normal((5, 2)))
+    gradients = bn.backward(y)
+    assert (bn.gamma is not None, bn.beta is not None) == (gamma, beta)
+    assert (gradients.gamma is not None, gradients.beta is not None) == (gamma, beta)
+    names = [*["gamma"] * gamma, *["beta"] * beta, "running_mean", "running_var", "num_batches"]
+    state = bn.state_dict()
+    assert list(state) == names
+    bn.load_state_dict(state)
+    assert list(bn.state_dict()) == names
+
+
+@pytest.mark.parametrize("channel_axis", [0, 2, -3])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_channel_axis_is_passed_on(channel_axis, training, rng):
+    """A layer with its channels elsewhere is the same layer on the transposed batch."""
+    x, dy = rng.standard_normal((2, 5, 2, 3))
+    plain, moved = made(), made(channel_axis=channel_axis)
+    plain.training = moved.training = training
+    y = moved(np.moveaxis(x, 1, channel_axis))
+    # 15 values of order 1, added in another order
+    np.testing.assert_allclose(np.moveaxis(y, channel_axis, 1), plain(x), rtol=0, atol=1e-13)
+    dx = moved.backward(np.moveaxis(dy, 1, channel_axis)).x
+    np.testing.assert_allclose(np.moveaxis(dx, channel_axis, 1), plain.backward(dy).x, atol=1e-12)
+
+
+def test_a_mask_is_passed_on(rng):
+    """In training a mask keeps values out of output and running statistics."""
+    x = rng.standard_normal((6, 2))
+    where = np.array([[True]] * 4 + [[False]] * 2)
+    masked, short = made(), made()
+    y, expected = masked(np.where(where, x, np.nan), where=where), short(x[:4])
+    np.testing.assert_allclose(y[:4], expected, rtol=0, atol=1e-14)  # 4 values of order 1
+    assert not np.any(y[4:])
+    np.testing.assert_allclose(masked.running.var, short.running.var, rtol=1e-14)
+
+
+def test_the_rule_is_passed_on(rng):
+    """decay, ddof and the rule itself reach the running statistics."""
+    x = rng.standard_normal((5, 2))
+    moments, start = Moments.of(x, axis=0), RunningStatistics.initial(2)
+    for rule, keywords in [
+        (exponential_average, {"decay": 0.5}),
+        (exponential_average, {"decay": 0.0, "ddof": 0}),
+        (cumulative_average, {}),
+        (cumulative_average, {"ddof": 0}),
+    ]:
+        bn = BatchNorm(2, update=rule, **keywords)
+        bn(x)
+        assert unpacked(bn.running) == unpacked(rule(start, moments, **keywords))
+
+
+def test_a_rule_of_ones_own(rng):
+    """Any function from running statistics and moments to running statistics will do."""
+
+    def largest(running, moments, *, ddof):
+        var = np.maximum(running.var, moments.var(ddof))
+        return RunningStatistics(running.mean, var, running.num_batches + 1)
+
+    bn = BatchNorm(2, update=largest, ddof=0)
+    x = np.array([1.0, 0.1]) * rng.standard_normal((50, 2)) * 3
+    bn(x)
+    assert bn.running.var.tolist() == [x[:, 0].var(), 1.0]
+
+
+@given(x=BATCHES)
+def test_the_state_makes_an_equal_layer(x):
+    """A state loaded into another layer makes it give the same numbers."""
+    bn, other = made(), BatchNorm(2)
+    bn(x)
+    other.load_state_dict(bn.state_dict())
+    assert frozen(other) == frozen(bn)
+    assert other.eval()(x).tobytes() == bn.eval()(x).tobytes()
+    assert isinstance(other.running.num_batches, int)
+
+
+def test_a_state_of_lists_can_be_loaded():
+    """A state that went through JSON, as lists and a number, is the same state."""
+    bn, other = made(), BatchNorm(2)
+    other.load_state_dict({name: value.tolist() for name, value in bn.state_dict().items()})
+    assert frozen(other) == frozen(bn)
+
+
+def test_the_state_by_name():
+    """The state is parameters and statistics in float64, and an integer of shape ()."""
+    state = made().state_dict()
+    assert {name: (a.shape, a.dtype.kind) for name, a in state.items()} == {
+        "gamma": ((2,), "f"),
+        "beta": ((2,), "f"),
+        "running_mean": ((2,), "f"),
+        "running_var": ((2,), "f"),
+        "num_batches": ((), "i"),
+    }
+
+
+def test_the_state_goes_out_and_in_as_copies():
+    """Writing to a state that was returned or loaded does not reach the layer."""
+    bn = made()
+    before = frozen(bn)
+    state = bn.state_dict()
+    bn.load_state_dict(state)
+    for a in (*state.values(), *bn.state_dict().values()):
+        a[...] = 7
+    assert frozen(bn) == before
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_state_in_less_precision_is_loaded_in_double(dtype):
+    """What is loaded is kept in float64 and can be trained further."""
+    bn = made()
+    bn.load_state_dict(
+        {
+            name: a if name == "num_batches" else a.astype(dtype)
+            for name, a in bn.state_dict().items()
+        }
+    )
+    assert bn.gamma.dtype == bn.beta.dtype == bn.running.mean.dtype == np.float64
+    bn.gamma -= 0.5
+    assert bn.gamma.tolist() == [1.5, -1.5]
+
+
+# Edges and errors
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_backward_sees_what_forward_saw(training, rng):
+    """What is done in place to x, gamma, beta or y after a call does not reach backward."""
+    x, dy = rng.standard_normal((2, 5, 2))
+    for bn in (made(), BatchNorm(2, gamma=False, beta=False)):
+        bn.training = training
+        bn(x.copy())
+        expected = bn.backward(dy)
+        given_ = x.copy()
+        for a in (bn(given_), given_, bn.gamma, bn.beta):
+            if a is not None:
+                np.multiply(a, 3, out=a)
+        assert_same(bn.backward(dy), expected)
+
+
+def test_backward_belongs_to_the_mode_of_the_call(rng):
+    """Switching the mode, or loading a state, between call and backward changes nothing."""
+    x, dy = rng.standard_normal((2, 5, 2))
+    for training in (True, False):
+        bn = made()
+        bn.training = training
+        bn(x)
+        expected = bn.backward(dy)
+        bn.training = not training
+        assert_same(bn.backward(dy), expected)
+        bn.load_state_dict(BatchNorm(2).state_dict())
+        assert_same(bn.backward(dy), expected)
+
+
+def test_backward_leaves_the_layer_alone(rng):
+    """The gradients are returned and kept nowhere; backward may be asked again."""
+    bn = made()
+    dy = bn(rng.standard_normal((5, 2)))
+    before = frozen(bn)
+    assert_same(bn.backward(dy), bn.backward(dy))
+    assert frozen(bn) == before
+
+
+def test_backward_needs_a_call():
+    """A layer that was never called has nothing to go back through."""
+    message = (
+        "backward() needs a forward pass to go back through; the layer has not been "
+        "called yet. Call it on a batch first."
+    )
+    with pytest.raises(RuntimeError, match=whole(message)):
+        BatchNorm(1).backward([[1.0]])
+
+
+def test_dy_is_checked():
+    """The gradient must have the shape of the last output, in either mode."""
+    message = (
+        "dy must have the shape of y, (3, 2); got dy.shape=(2, 2). "
+        "Pass the gradient that belongs to this forward pass."
+    )
+    for training in (True, False):
+        bn = made()
+        bn.training = training
+        bn(np.zeros((3, 2)))
+        with pytest.raises(ValueError, match=whole(message)):
+            bn.backward(np.zeros((2, 2)))
+
+
+NOT_FINITE = (
+    "running statistics must be finite and variances not negative; "
+    "got mean=[nan], var=[nan] in channels [1]. Nothing was stored. "
+    "Look for NaN, Inf or overflow in these channels of the batch."
+)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        ([[1.0, 2.0], [1.0, np.nan]], ValueError, NOT_FINITE),
+        ([[1.0, 2.0], [1.0, -np.inf]], ValueError, NOT_FINITE),
+        (
+            [[1.0, 2.0]],
+            ValueError,
+            (
+                "a variance with ddof=1 needs at least 2 values per channel; got count=[1, 1]. "
+                "Pass a larger batch, or ddof=0 for the variance of these values alone."
+            ),
+        ),
+        (
+            np.zeros((0, 2)),
+            ValueError,
+            (
+                "training needs at least 1 value per channel to take a mean of; "
+                "got none in channels [0, 1] for x.shape=(0, 2). "
+                "Leave out empty batches, or use batch_norm_infer."
+            ),
+        ),
+        (
+            np.zeros((4, 3)),
+            ValueError,
+            (
+                "gamma must have one value for each of the 3 channels, shape (3,); "
+                "got gamma.shape=(2,) for an array of shape (4, 3) with channel_axis=1."
+            ),
+        ),
+        (
+            [[1, 2], [3, 4]],
+            TypeError,
+            (
+                "x must be an array of float16, bfloat16, float32, float64; got dtype int64. "
+                "Convert it first, for example with x.astype(np.float64)."
+            ),
+        ),
+        (
+            np.ones((3, 2)) * (1 + 1j),
+            TypeError,
+            (
+                "running statistics must be real; got mean of dtype complex128. "
+                "Complex numbers are for complex-step derivatives of the pure functions only."
+            ),
+        ),
+    ],
+)
+def test_a_call_that_raises_leaves_the_layer_as_it_was(x, error, message, rng):
+    """After a bad batch, state and backward are those of the last good call."""
+    bn = made()
+    dy = bn(rng.standard_normal((5, 2)))
+    before, expected = frozen(bn), bn.backward(dy)
+    with pytest.raises(error, match=whole(message)):
+        bn(x)
+    assert frozen(bn) == before
+    assert_same(bn.backward(dy), expected)
+
+
+def test_an_evaluation_that_raises_leaves_the_layer_as_it_was(rng):
+    """In evaluation too, backward still belongs to the last good call."""
+    bn = made().eval()
+    dy = bn(rng.standard_normal((5, 2)))
+    before, expected = frozen(bn), bn.backward(dy)
+    message = (
+        "mean must have one value for each of the 3 channels, shape (3,); "
+        "got mean.shape=(2,) for an array of shape (4, 3) with channel_axis=1."
+    )
+    with pytest.raises(ValueError, match=whole(message)):
+        bn(np.zeros((4, 3)))
+    assert frozen(bn) == before
+    assert_same(bn.backward(dy), expected)
+
+
+def test_other_channels_are_refused_without_parameters_too():
+    """Without gamma and beta the running statistics notice a batch of other channels."""
+    message = (
+        "the moments must have one value per channel, shape (2,); got moments.mean.shape=(3,). "
+        "Take them over all axes but that of the channels."
+    )
+    with pytest.raises(ValueError, match=whole(message)):
+        BatchNorm(2, gamma=False, beta=False)(np.zeros((4, 3)))
+
+
+def test_a_mask_in_evaluation_is_refused():
+    """In evaluation a mask would change nothing but itself, so it is an error."""
+    message = (
+        "where is for training, where it keeps values out of the statistics; "
+        "got a mask in evaluation mode. Leave it out, or mask the output."
+    )
+    bn = made().eval()
+    before = frozen(bn)
+    with pytest.raises(ValueError, match=whole(message)):
+        bn(np.zeros((3, 2)), where=np.True_)
+    assert frozen(bn) == before
+
+
+def test_evaluation_takes_any_number_of_samples(rng):
+    """One sample, none, or one with NaN can be evaluated, and no sample sees another."""
+    bn = made().eval()
+    x = rng.standard_normal((3, 2))
+    x[1, 0] = np.nan
+    y = bn(x)
+    assert bn(x[:1]).tobytes() == y[:1].tobytes()
+    assert bn(x[:0]).shape == (0, 2)
+    assert np.isnan(y).tolist() == np.isnan(x).tolist()
+
+
+@pytest.mark.parametrize("eps", [-1.0, float("nan")])
+def test_a_negative_eps_fails_at_construction(eps):
+    """A layer with an eps that cannot be is not made."""
+    message = f"eps must not be negative; got eps={eps}. The usual value is 1e-5."
+    with pytest.raises(ValueError, match=whole(message)):
+        BatchNorm(2, eps=eps)
+
+
+@pytest.mark.parametrize(
+    ("rule", "error", "message"),
+    [
+        (
+            {"momentum": 0.1},
+            TypeError,
+            (
+                "exponential_average() takes decay, the weight of the old value, not momentum, "
+                "which means opposite things in different frameworks; got momentum=0.1. "
+                "From PyTorch pass decay=1-0.1, from Keras, Flax or ONNX pass decay=0.1."
+            ),
+        ),
+        (
+            {"decay": 1.5},
+            ValueError,
+            "decay must lie between 0 and 1, the weight of the old value; got decay=1.5. "
+            "The usual value is 0.9.",
+        ),
+        (
+            {"update": cumulative_average, "decay": 0.9},
+            TypeError,
+            "cumulative_average() got unexpected keyword arguments ['decay']. "
+            "Leave them out, or look for a slip in their spelling.",
+        ),
+    ],
+)
+def test_a_rule_that_cannot_work_fails_at_construction(rule, error, message):
+    """Keywords that the rule refuses are refused before the first batch."""
+    with pytest.raises(error, match=whole(message)):
+        BatchNorm(2, **rule)
+
+
+@pytest.mark.parametrize(
+    ("change", "missing", "unknown"),
+    [
+        ({"gamma": None}, ["gamma"], []),
+        ({"weight": np.ones(2)}, [], ["weight"]),
+        ({"beta": None, "num_batches": None, "bias": 1.0}, ["beta", "num_batches"], ["bias"]),
+    ],
+)
+def test_a_state_with_other_names_is_refused(change, missing, unknown):
+    """A state with a name too few or too many is refused, and none of it loaded."""
+    names = ["beta", "gamma", "num_batches", "running_mean", "running_var"]
+    message = (
+        f"the state must have the names {names}; missing {missing}, "
+        f"unknown {unknown}. Nothing was loaded. Rename or leave out what does not fit."
+    )
+    assert_refused(change, ValueError, message)
+
+
+POISON = (
+    "running statistics must be finite and variances not negative; "
+    "got mean=[{mean}], var=[{var}] in channels [1]. Nothing was stored. "
+    "Look for NaN, Inf or overflow in these channels of the batch."
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        *[
+            (
+                {name: np.ones(shape)},
+                ValueError,
+                (
+                    f"{name} must have the shape {expected}; got {shape}. Nothing was loaded. "
+                    "Make a layer with as many channels as the state has."
+                ),
+            )
+            for name, shape, expected in [
+                ("gamma", (3,), (2,)),
+                ("beta", (1,), (2,)),
+                ("running_mean", (2, 1), (2,)),
+                ("running_var", (), (2,)),
+                ("num_batches", (1,), ()),
+            ]
+        ],
+        *[
+            (
+                {name: np.ones(2, int)},
+                TypeError,
+                (
+                    f"{name} must be an array of float16, bfloat16, float32, float64; "
+                    "got dtype int64. "
+                    f"Convert it first, for example with {name}.astype(np.float64)."
+                ),
+            )
+            for name in ("gamma", "beta", "running_mean", "running_var")
+        ],
+        ({"running_var": [1.0, -1.0]}, ValueError, POISON.format(mean=20.0, var=-1.0)),
+        ({"running_var": [1.0, np.inf]}, ValueError, POISON.format(mean=20.0, var=np.inf)),
+        ({"running_mean": [1.0, np.nan]}, ValueError, POISON.format(mean=np.nan, var=5.0)),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused(change, error, message):
+    """A wrong shape or dtype, a NaN or a negative variance is refused, and nothing is loaded."""
+    assert_refused(change, error, message)
+
+
+@pytest.mark.parametrize("name", ["gamma", "beta", "running_mean", "running_var"])
+def test_a_complex_state_is_refused(name):
+    """A complex parameter or statistic is a TypeError, and never quietly its real part."""
+    message = (
+        f"{name} must be real; got dtype complex128. Nothing was loaded. "
+        "Complex numbers are for complex-step derivatives of the pure functions only."
+    )
+    assert_refused({name: np.ones(2) + 1j}, TypeError, message)
+
+
+@pytest.mark.parametrize("number", [-1, 2.5, np.nan, 1j])
+def test_a_number_of_batches_that_is_none_is_refused(number):
+    """The number of batches is an integer that is not negative."""
+    message = (
+        "num_batches must be an integer that is not negative; "
+        f"got num_batches={number!r}. It counts the updates so far."
+    )
+    assert_refused({"num_batches": np.array(number)}, ValueError, message)
+
+
+def assert_refused(change, error, message):
+    """Assert that a changed state is refused, with this message, and that nothing was loaded."""
+    bn = made()
+    state = {name: 1 + value for name, value in bn.state_dict().items()} | change
+    before = frozen(bn)
+    with pytest.raises(error, match=whole(message)):
+        bn.load_state_dict({name: value for name, value in state.items() if value is not None})
+    assert frozen(bn) == before
+
+
+def made(**keywords):
+    """Return a layer with two channels whose parameters and statistics are all different."""
+    bn = BatchNorm(2, **keywords)
+    bn.gamma, bn.beta = np.array([2.0, -1.0]), np.array([0.5, -3.0])
+    bn.running = RunningStatistics([-10.0, 19.0], [3.0, 4.0], 7)
+    return bn
+
+
+def frozen(bn):
+    """Return all that a layer knows, in a form that compares."""
+    state = bn.state_dict()
+    return bn.training, [(name, a.shape, a.tobytes()) for name, a in state.items()]
+
+
+def assert_same(one, other):
+    """Assert that two triples of gradients are equal to the bit."""
+    for a, b in zip(one, other, strict=True):
+        assert (a is None) == (b is None)
+        assert a is None or a.tobytes() == b.tobytes()
+
+
+def unpacked(running):
+    """Return mean, variance and number of batches as lists and a number."""
+    return running.mean.tolist(), running.var.tolist(), running.num_batches
+
+
+def whole(message):
+    """Return a pattern that matches this message and no longer one."""
+    return f"^{re.escape(message)}\\Z"

@@ -1,0 +1,218 @@
+"""The package as a whole: what it imports, how it is documented, and how large it is."""
+
+import ast
+import inspect
+import io
+import pkgutil
+import subprocess
+import sys
+import tokenize
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import refbn
+
+FILES = sorted(Path(refbn.__file__).parent.glob("*.py"))
+MODULES = [import_module(f"refbn.{module.name}") for module in pkgutil.iter_modules(refbn.__path__)]
+# refbn.axes is how the package talks to itself; gradcheck's functions are public by their module
+PUBLIC = [
+    getattr(owner, name)
+    for owner in (refbn, refbn.gradcheck)
+    for name in vars(owner)
+    if getattr(getattr(owner, name), "__module__", "").startswith("refbn.")
+    and not name.startswith("_")
+]
+METHODS = [
+    method
+    for value in PUBLIC
+    if inspect.isclass(value)
+    for name, method in inspect.getmembers(value, callable)
+    if getattr(method, "__module__", None) == value.__module__
+    and (not name.startswith("_") or name == "__call__")
+    and name in vars(value)
+]
+WAS_IMPORTED = """
+import sys
+import numpy
+before = set(sys.modules)
+import refbn
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+# Worked example by hand
+
+
+def test_the_public_names():
+    """These are the names of the package, and there are no others."""
+    modules = {module.__name__.removeprefix("refbn.") for module in MODULES}
+    assert {name for name in vars(refbn) if not name.startswith("_")} - modules == {
+        "BatchNorm",
+        "Cache",
+        "Gradients",
+        "Moments",
+        "RunningStatistics",
+        "batch_norm_backward",
+        "batch_norm_infer",
+        "batch_norm_infer_backward",
+        "batch_norm_train",
+        "cumulative_average",
+        "exponential_average",
+        "normalize",
+    }
+    assert len(PUBLIC) == 12 + 4  # and those of gradcheck
+
+
+# Laws
+
+
+def test_the_import_brings_numpy_and_little_else():
+    """Importing the package in a fresh interpreter imports NumPy, itself and next to nothing."""
+    run = subprocess.run(
+        [sys.executable, "-c", WAS_IMPORTED],
+        cwd=FILES[0].parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    others = {name for name in run.stdout.split() if name.split(".")[0] not in {"numpy", "refbn"}}
+    assert "refbn" in run.stdout.split()
+    assert others <= {"__future__", "copy", "dataclasses"}
+
+
+@pytest.mark.parametrize("value", [*PUBLIC, *METHODS], ids=lambda value: value.__qualname__)
+def test_every_public_name_is_documented(value):
+    """What is public has a docstring: one line, then what goes in and what comes out."""
+    doc = inspect.getdoc(value) or ""
+    assert doc.partition("\n")[0].endswith(".")
+    if inspect.isclass(value):
+        assert "\nAttributes:\n" in doc
+        return
+    parameters = [
+        name for name in inspect.signature(value).parameters if name not in {"self", "cls"}
+    ]
+    arguments = section(doc, "Args")
+    assert [name.lstrip("*") for name in arguments] == parameters
+    returns = inspect.signature(value).return_annotation not in {None, "None"}
+    assert bool(section(doc, "Returns")) == returns
+    assert bool(section(doc, "Raises")) or "raise " not in inspect.getsource(value)
+
+
+@pytest.mark.parametrize("value", PUBLIC, ids=lambda value: value.__qualname__)
+def test_what_is_computed_has_an_example(value):
+    """Every function and every class that computes shows an example."""
+    example = ">>> " in (inspect.getdoc(value) or "")
+    assert example or value in {refbn.Cache, refbn.Gradients, refbn.gradcheck.adjoint_errors}
+
+
+@pytest.mark.parametrize("value", [*MODULES, refbn], ids=lambda module: module.__name__)
+def test_every_module_says_what_it_is_for(value):
+    """A module starts with a sentence."""
+    assert (value.__doc__ or "").partition("\n")[0].endswith((".", "?"))
+
+
+def test_the_examples_are_run(pytestconfig):
+    """Together with the tests, pytest runs the examples in the package's docstrings."""
+    assert "refbn" in pytestconfig.getini("testpaths")
+    assert "--doctest-modules" in pytestconfig.getini("addopts")
+
+
+def test_the_package_is_small():
+    """Without docstrings and comments it stays below 700 lines of code."""
+    assert 100 < sum(len(lines_of_code(file.read_text(encoding="utf-8"))) for file in FILES) < 700
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_functions_are_short(file):
+    """No function body has more than 30 lines of code."""
+    source = file.read_text(encoding="utf-8")
+    lines = lines_of_code(source)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            body = [line for line in lines if node.body[0].lineno <= line <= node.end_lineno]
+            assert len(body) <= 30, node.name
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_no_name_hides_a_module(module):
+    """No public object has the name of a module, so `refbn.layer` is what it says."""
+    assert getattr(refbn, module.__name__.removeprefix("refbn.")) is module
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_modules_know_only_those_before_them(file):
+    """The modules can be read in one order, each knowing only those before it."""
+    order = ["axes", "moments", "transform", "running", "layer", "gradcheck", "__init__"]
+    independent = {"running": {"transform"}, "gradcheck": set(order)}
+    before = set(order[: order.index(file.stem)]) - independent.get(file.stem, set())
+    imports = [n for n in ast.walk(ast.parse(file.read_bytes())) if isinstance(n, ast.ImportFrom)]
+    known = {n.module.removeprefix("refbn.") for n in imports if n.module.startswith("refbn.")}
+    assert known <= before
+
+
+# Edges and errors
+
+
+def test_lines_of_code_are_counted_rightly():
+    """Docstrings, comments and empty lines do not count; a statement on two lines counts twice."""
+    doc = '"""Doc\n    more."""'
+    source = f"{doc}\n\n# why\ndef f(a):\n    {doc}\n    return (a +  # why\n        1)\n"
+    assert lines_of_code(source) == [5, 8, 9]
+
+
+# Oracles
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_no_message_is_untested(file):
+    """Every piece of text in every error that the package raises stands in a test of it."""
+    tested = {
+        text for test in Path(__file__).parent.glob("test_*.py") for text in texts(parsed(test))
+    }
+    for node in ast.walk(parsed(file)):
+        if isinstance(node, ast.Raise):
+            for text in texts(node):
+                assert any(text in other for other in tested), text
+
+
+def parsed(file):
+    """Return the syntax tree of a file."""
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def texts(tree):
+    """Return all texts of more than a word below a node, cut where a value is put in."""
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+    ]
+
+
+def lines_of_code(source):
+    """Return the numbers of the lines that hold something but docstring and comment."""
+    ignored = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    lines = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in ignored | {tokenize.ENDMARKER}:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            doc = node.body[0]
+            lines.difference_update(range(doc.lineno, doc.end_lineno + 1))
+    return sorted(lines)
+
+
+def section(doc, title):
+    """Return the entries of a section of a Google style docstring: what stands before a colon."""
+    _, _, rest = f"\n{doc}\n".partition(f"\n{title}:\n")
+    entries = []
+    for line in rest.splitlines():
+        if line and not line.startswith(" "):
+            break
+        if line.startswith("    ") and not line.startswith("     "):
+            entries.append(line.strip().partition(":")[0])
+    return entries
