@@ -19,7 +19,7 @@ INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint
 .DEFAULT_GOAL := site
 
 serve: .venv/docs-installed
-	$(PY) -m mkdocs serve --strict --livereload --watch refbn --dev-addr $(ADDRESS)
+	$(PY) -m mkdocs serve --strict --livereload --dev-addr $(ADDRESS)
 
 site: .venv/docs-installed
 	$(PY) -m mkdocs build --strict --clean

@@ -10,8 +10,8 @@
 
 A figure block leaves these four names and nothing else is needed, so it also runs outside the site.
 The colours C0, C1, .. are the roles that the style sheet defines as `--role-..` custom properties.
-In the SVG they are references to these properties, black is the colour of the text, and white that
-of the page. Other colours than these and greys cannot follow the page into the dark; they stop the
+In the SVG they are references to these properties; black is the colour of the text, grey that of
+its asides, white that of the page. Other colours cannot follow the page into the dark; they stop the
 build.
 """
 
@@ -204,7 +204,7 @@ def _colour(value: str, roles: dict[str, str]) -> str:
     if value == "#ffffff":
         return "var(--md-default-bg-color)"
     if value[1:3] == value[3:5] == value[5:7]:
-        return value
+        return "var(--md-default-fg-color--light)"
     raise ValueError(f"a figure must keep to the colours of the site; it uses {value}.")
 
 

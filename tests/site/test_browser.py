@@ -199,9 +199,9 @@ def test_code_is_copied_without_its_output(visit):
 def test_search_finds_epsilon(visit):
     """Typing 'epsilon' into the search leads to the page about it."""
     page = visit("index.html")
-    page.locator("input.md-search__input").fill("epsilon")
+    page.locator("input.md-search__input").press_sequentially("epsilon", delay=50)
     first = page.locator(".md-search-result__link[href*='epsilon.html']").first
-    first.wait_for(state="visible", timeout=10_000)
+    first.wait_for(state="visible", timeout=30_000)
     first.click()
     page.wait_for_url("**/edge-cases/epsilon.html*")
     assert page.slips == []
