@@ -17,12 +17,14 @@ INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint
 
 .PHONY: serve site test clean
 .DEFAULT_GOAL := site
+.DELETE_ON_ERROR:
 
 serve: .venv/docs-installed
 	$(PY) -m mkdocs serve --strict --livereload --dev-addr $(ADDRESS)
 
 site: .venv/docs-installed
 	$(PY) -m mkdocs build --strict --clean
+	@test -f site/index.html # the last word: mkdocs can be made to end early and say nothing
 	@echo "Built: open site/index.html"
 
 test: .venv/test-installed

@@ -11,6 +11,7 @@ Two words are easily confused, so each has one meaning throughout `refbn`:
 """
 
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -37,14 +38,19 @@ def as_floating(name: str, value: npt.ArrayLike) -> Array:
         The same array, not copied where it is one already.
 
     Raises:
-        TypeError: For integers, booleans, objects and every other dtype. A mean of integers
-            has no dtype to come back in.
+        TypeError: For integers, booleans, objects and every other dtype, as a mean of integers
+            has no dtype to come back in; and for masked arrays, whose mask would be lost.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} must be a plain array, because the mask of a masked one would be lost. "
+            f"Pass {name}.data, and where=~np.ma.getmaskarray({name})."
+        )
     array = np.asarray(value)
     if array.dtype.name not in (*_REAL, "complex128"):
         raise TypeError(
             f"{name} must be an array of {', '.join(_REAL)}; got dtype {array.dtype}. "
-            f"Convert it first, for example with {name}.astype(np.float64)."
+            f"Convert it first, for example with np.asarray({name}, dtype=np.float64)."
         )
     return array
 
@@ -103,7 +109,7 @@ def reduced_axes(shape: tuple[int, ...], channel_axis: int) -> tuple[int, ...]:
     if ndim < 2:  # noqa: PLR2004 (samples and channels)
         raise ValueError(
             f"x must have at least 2 axes, samples and channels; got x.shape={shape}. "
-            "Use x[:, np.newaxis] for many samples of one channel, x[np.newaxis] for one sample."
+            "Use x.reshape(-1, 1) for samples of one channel, x.reshape(1, -1) for one sample."
         )
     if not -ndim <= channel_axis < ndim:
         raise ValueError(
@@ -111,6 +117,21 @@ def reduced_axes(shape: tuple[int, ...], channel_axis: int) -> tuple[int, ...]:
             f"got channel_axis={channel_axis} for x.shape={shape}."
         )
     return tuple(a for a in range(ndim) if a != channel_axis % ndim)
+
+
+def check_eps(eps: float) -> None:
+    """Raise a ValueError if an epsilon is not a number from 0 up.
+
+    Args:
+        eps: What is added to a variance.
+
+    Raises:
+        ValueError: If it is no real number, negative, infinite or NaN.
+    """
+    if not (isinstance(eps, Real) and 0 <= eps < np.inf):
+        raise ValueError(
+            f"eps must be a finite number, not negative; got eps={eps!r}. The usual value is 1e-5."
+        )
 
 
 def per_channel(
@@ -137,7 +158,8 @@ def per_channel(
         raise ValueError(
             f"{name} must have one value for each of the {channels} channels, shape ({channels},); "
             f"got {name}.shape={array.shape} for an array of shape {shape} "
-            f"with channel_axis={channel_axis}."
+            f"with channel_axis={channel_axis}. "
+            "Pass one value per channel, or another channel_axis."
         )
     return expand(in_double(array), reduced_axes(shape, channel_axis))
 

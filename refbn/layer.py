@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from refbn.axes import Array, as_floating, in_double
+from refbn.axes import Array, as_floating, check_eps, in_double
 from refbn.moments import Moments
 from refbn.running import RunningStatistics, exponential_average
 from refbn.transform import (
@@ -49,6 +49,17 @@ class BatchNorm:
         array([[0.]])
     """
 
+    __slots__ = (
+        "_backward",
+        "_channel_axis",
+        "_eps",
+        "_update",
+        "beta",
+        "gamma",
+        "running",
+        "training",
+    )  # a misspelt attribute is an error
+
     def __init__(
         self,
         channels: int,
@@ -71,7 +82,7 @@ class BatchNorm:
             update: How the running statistics follow the batches:
                 [`exponential_average`][refbn.exponential_average],
                 [`cumulative_average`][refbn.cumulative_average], or a function of yours from
-                running statistics and moments to running statistics.
+                running statistics and moments to running statistics. It is tried once here.
             **rule: Keywords for `update`, such as `decay=0.99` or `ddof=0`.
 
         Raises:
@@ -79,8 +90,13 @@ class BatchNorm:
                 translation.
             ValueError: If `eps` is negative, or `update` refuses a value.
         """
-        if not eps >= 0:
-            raise ValueError(f"eps must not be negative; got eps={eps}. The usual value is 1e-5.")
+        check_eps(eps)
+        for name, wanted in (("gamma", gamma), ("beta", beta)):
+            if not isinstance(wanted, bool):
+                raise TypeError(
+                    f"{name} must be True or False, whether the layer has one; got {wanted!r}. "
+                    f"Set its values afterwards: layer.{name} = ..."
+                )
         self.gamma: Array | None = np.ones(channels) if gamma else None
         self.beta: Array | None = np.zeros(channels) if beta else None
         self.running = RunningStatistics.initial(channels)
@@ -148,6 +164,7 @@ class BatchNorm:
 
         Raises:
             RuntimeError: If the layer has not been called yet.
+            TypeError: If `dy` is not floating.
             ValueError: If `dy` is not of the shape of the output.
         """
         if self._backward is None:

@@ -62,6 +62,12 @@ class Moments:
             copy = value.astype(np.int64) if name == "count" else np.array(in_double(value))
             copy.flags.writeable = False
             object.__setattr__(self, name, copy)
+        if not self.count.shape == self.mean.shape == self.m2.shape:
+            raise ValueError(
+                "count, mean and m2 must have one shape; got "
+                f"{self.count.shape}, {self.mean.shape} and {self.m2.shape}. "
+                "Moments.of makes them from an array."
+            )
 
     @classmethod
     def empty(cls) -> Moments:
@@ -143,7 +149,7 @@ class Moments:
             Variances of the shape of `mean`.
 
         Raises:
-            ValueError: Where there are not more than `ddof` values.
+            ValueError: Where there are not more than `ddof` values, or `ddof` is neither 0 nor 1.
 
         Examples:
             >>> Moments.of([1.0, 3.0]).var()
@@ -151,6 +157,8 @@ class Moments:
             >>> Moments.of([1.0, 3.0]).var(ddof=1)
             np.float64(2.0)
         """
+        if ddof not in {0, 1}:
+            raise ValueError(f"ddof must be 0 or 1; got ddof={ddof!r}. 0 divides by n, 1 by n - 1.")
         if np.any(self.count <= ddof):
             raise ValueError(
                 f"a variance with ddof={ddof} needs at least {ddof + 1} "

@@ -10,6 +10,7 @@ return a new one, so an update that fails leaves nothing half done.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,10 @@ class RunningStatistics:
         num_batches: Number of updates so far.
 
     Raises:
-        ValueError: If a value is not finite or a variance negative. One bad batch would otherwise
-            spoil every later average: no update ever gets rid of a NaN.
+        TypeError: If a value is complex.
+        ValueError: If the shapes differ, the number of batches is none, a value is not finite or a
+            variance negative. One bad batch would otherwise spoil every later average: no update
+            ever gets rid of a NaN.
 
     Examples:
         >>> RunningStatistics.initial(2)
@@ -59,7 +62,7 @@ class RunningStatistics:
                 f"got mean.shape={self.mean.shape}, var.shape={self.var.shape}. "
                 "Give two one-dimensional arrays of equal length."
             )
-        if not isinstance(self.num_batches, int) or self.num_batches < 0:
+        if not isinstance(self.num_batches, Integral) or self.num_batches < 0:
             raise ValueError(
                 "num_batches must be an integer that is not negative; "
                 f"got num_batches={self.num_batches!r}. It counts the updates so far."
@@ -70,7 +73,7 @@ class RunningStatistics:
                 "running statistics must be finite and variances not negative; "
                 f"got mean={self.mean[bad].tolist()}, var={self.var[bad].tolist()} "
                 f"in channels {np.flatnonzero(bad).tolist()}. Nothing was stored. "
-                "Look for NaN, Inf or overflow in these channels of the batch."
+                "Look for NaN, Inf or overflow in what they were made of."
             )
 
     @classmethod
@@ -175,14 +178,16 @@ def _refuse(function: str, unknown: dict[str, Any]) -> None:
     if "momentum" in unknown:
         momentum = unknown["momentum"]
         raise TypeError(
-            f"{function}() takes decay, the weight of the old value, not momentum, which means "
-            f"opposite things in different frameworks; got momentum={momentum!r}. From PyTorch "
-            f"pass decay=1-{momentum!r}, from Keras, Flax or ONNX pass decay={momentum!r}."
+            "exponential_average() takes decay, the weight of the old value, not momentum, which "
+            f"means opposite things in different frameworks; got momentum={momentum!r}. From "
+            f"PyTorch pass decay=1-{momentum!r}, from Keras, Flax or ONNX decay={momentum!r}; "
+            "cumulative_average() has neither."
         )
     if unknown:
         raise TypeError(
-            f"{function}() got unexpected keyword arguments {sorted(unknown)}. "
-            "Leave them out, or look for a slip in their spelling."
+            f"{function}() got unexpected keyword arguments {sorted(unknown)}. Look for a slip in "
+            "their spelling; BatchNorm passes on here what is not one of its own, which are eps, "
+            "channel_axis, gamma, beta and update."
         )
 
 

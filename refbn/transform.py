@@ -25,6 +25,7 @@ from refbn.axes import (
     Array,
     as_floating,
     as_mask,
+    check_eps,
     expand,
     in_double,
     per_channel,
@@ -36,7 +37,7 @@ from refbn.moments import Moments
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cache:
-    r"""What the backward pass needs from the training forward pass, and nothing more.
+    r"""What the training forward pass hands on: to the backward pass, and to running statistics.
 
     Keeping \(\hat{x}\) costs one array of the size of the batch. Recomputing it from \(x\) would
     save that, but would go wrong silently if \(x\) were changed in place in between.
@@ -120,7 +121,7 @@ def normalize(
     """
     x = as_floating("x", x)
     x_hat, _ = _normalize(x, mean, var, eps, channel_axis)
-    return _like(x, x_hat)
+    return _in(x.dtype, x_hat)
 
 
 @propagate_silently
@@ -141,7 +142,7 @@ def batch_norm_train(
     The sums run over all axes but the channels, so \(n\) is `N` times the product of the spatial
     lengths. The variance is the biased one, divided by \(n\). The output has the mean \(\beta\)
     and the standard deviation \(|\gamma| \sqrt{\sigma^2 / (\sigma^2 + \varepsilon)}\), a little
-    less than \(|\gamma|\). With one value per channel the output is \(\beta\), whatever `x` is.
+    less than \(|\gamma|\). With one finite value per channel the output is \(\beta\).
 
     Args:
         x: Batch of shape `(N, C)` to `(N, C, *spatial)` in any order of axes; floating.
@@ -199,7 +200,7 @@ def batch_norm_train(
         channel_axis=channel_axis,
         dtype=x.dtype,
     )
-    return _like(x, y), cache
+    return _in(x.dtype, y), cache
 
 
 @propagate_silently
@@ -223,7 +224,7 @@ def batch_norm_backward(dy: npt.ArrayLike, cache: Cache) -> Gradients:
         Gradients with respect to `x`, `gamma` and `beta`.
 
     Raises:
-        TypeError: If `dy` is not floating.
+        TypeError: If `dy` is not floating, or `cache` no Cache.
         ValueError: If `dy` is not of the shape of `y`.
 
     Examples:
@@ -232,9 +233,14 @@ def batch_norm_backward(dy: npt.ArrayLike, cache: Cache) -> Gradients:
         array([1.])
 
     References:
-        Ioffe and Szegedy (2015), section 3, in closed form. The paper's own form has a second term
-        in the derivative by the mean, which is always 0.
+        Ioffe and Szegedy (2015), section 3, in closed form. Step by step, the derivative by the
+        mean has a second term, through the variance, which is always 0.
     """
+    if not isinstance(cache, Cache):
+        raise TypeError(
+            f"cache must be the Cache of the forward pass; got {type(cache).__name__}. "
+            "batch_norm_train returns two values, y and the cache: pass the second."
+        )
     dy = _gradient_like(dy, cache.x_hat.shape)
     if cache.where is not None:
         dy = np.where(cache.where, dy, 0.0)
@@ -251,7 +257,7 @@ def batch_norm_backward(dy: npt.ArrayLike, cache: Cache) -> Gradients:
     if cache.where is not None:
         dx = np.where(cache.where, dx, 0.0)
     return Gradients(
-        x=dx.astype(cache.dtype, copy=False),
+        x=_in(cache.dtype, dx),
         gamma=None if cache.gamma is None else dgamma,
         beta=dbeta if cache.has_beta else None,
     )
@@ -301,7 +307,7 @@ def batch_norm_infer(
     """
     x = as_floating("x", x)
     x_hat, _ = _normalize(x, mean, var, eps, channel_axis)
-    return _like(x, _scale_and_shift(x_hat, gamma, beta, channel_axis))
+    return _in(x.dtype, _scale_and_shift(x_hat, gamma, beta, channel_axis))
 
 
 @propagate_silently
@@ -356,7 +362,7 @@ def batch_norm_infer_backward(
     dgamma, dbeta = _parameter_gradients(dy, x_hat, axis)
     dx = expand(_slope(gamma, inv_std), axis) * dy
     return Gradients(
-        x=dx.astype(x.dtype, copy=False),
+        x=_in(x.dtype, dx),
         gamma=None if gamma is None else dgamma,
         beta=None if beta is None else dbeta,
     )
@@ -369,8 +375,7 @@ def _normalize(
     axis = reduced_axes(x.shape, channel_axis)
     mean = per_channel("mean", mean, x.shape, channel_axis)
     var = per_channel("var", var, x.shape, channel_axis)
-    if not eps >= 0:
-        raise ValueError(f"eps must not be negative; got eps={eps}. The usual value is 1e-5.")
+    check_eps(eps)
     if np.any(var.real < 0):
         raise ValueError(
             f"var must not be negative; got var={var.ravel().tolist()}. "
@@ -380,7 +385,7 @@ def _normalize(
         raise ValueError(
             "var + eps must be positive to divide by its root; "
             f"got 0 in channels {np.flatnonzero(var + eps == 0).tolist()}. "
-            "These channels are constant: pass eps above 0, usually 1e-5."
+            "These channels hardly vary: pass eps above 0, usually 1e-5."
         )
     std = np.sqrt(var + eps)
     return (in_double(x) - mean) / std, np.squeeze(1.0 / std, axis)
@@ -398,9 +403,9 @@ def _scale_and_shift(
     return y
 
 
-def _like(x: Array, y: Array) -> Array:
-    """Return y in the dtype of x; complex stays complex, whichever argument brought it in."""
-    return y if y.dtype.kind == "c" else y.astype(x.dtype, copy=False)
+def _in(dtype: np.dtype[np.generic], y: Array) -> Array:
+    """Return y in a dtype; complex stays complex, whichever argument brought it in."""
+    return y if y.dtype.kind == "c" else y.astype(dtype, copy=False)
 
 
 def _gradient_like(dy: npt.ArrayLike, shape: tuple[int, ...]) -> Array:

@@ -159,7 +159,7 @@ def test_other_dtypes_are_refused(value, dtype):
     """Integers, booleans, objects, text and unusual precisions are a TypeError that names them."""
     message = (
         "gamma must be an array of float16, bfloat16, float32, float64; "
-        f"got dtype {dtype}. Convert it first, for example with gamma.astype(np.float64)."
+        f"got dtype {dtype}. Convert it first, for example with np.asarray(gamma, dtype=np.float64)."
     )
     with pytest.raises(TypeError, match=whole(message)):
         as_floating("gamma", value)
@@ -193,7 +193,7 @@ def test_fewer_than_two_axes_are_refused(shape):
     """Without two axes nobody knows which are the samples and which are the channels."""
     message = (
         f"x must have at least 2 axes, samples and channels; got x.shape={shape}. "
-        "Use x[:, np.newaxis] for many samples of one channel, x[np.newaxis] for one sample."
+        "Use x.reshape(-1, 1) for samples of one channel, x.reshape(1, -1) for one sample."
     )
     with pytest.raises(ValueError, match=whole(message)):
         reduced_axes(shape, 0)
@@ -221,10 +221,21 @@ def test_channel_values_of_another_shape_are_refused(value):
     """One value per channel is asked for; a number for all of them is not broadcast."""
     message = (
         "beta must have one value for each of the 2 channels, shape (2,); "
-        f"got beta.shape={np.shape(value)} for an array of shape (3, 2, 4) with channel_axis=-2."
+        f"got beta.shape={np.shape(value)} for an array of shape (3, 2, 4) with channel_axis=-2. "
+        "Pass one value per channel, or another channel_axis."
     )
     with pytest.raises(ValueError, match=whole(message)):
         per_channel("beta", value, (3, 2, 4), -2)
+
+
+def test_a_masked_array_is_refused():
+    """A masked array is not taken for a plain one, which would count what it masks."""
+    message = (
+        "x must be a plain array, because the mask of a masked one would be lost. "
+        "Pass x.data, and where=~np.ma.getmaskarray(x)."
+    )
+    with pytest.raises(TypeError, match=whole(message)):
+        as_floating("x", np.ma.masked_invalid([1.0, np.nan]))
 
 
 def whole(message):

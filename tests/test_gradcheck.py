@@ -127,7 +127,8 @@ def test_wrong_derivatives_fail(wrong, argument, derivative, seed, rng):
     pattern = (
         r"^the backward pass must be the adjoint of the forward pass to 1e-06; "
         rf"got an error of \d(\.\d)?(e-\d\d)?\d* for argument {argument}\. "
-        r"Look for a term that is missing or scaled wrongly\.\Z"
+        r"Look for a term that is missing or scaled wrongly\. Differences also need "
+        r"arguments of order 1; for others pass derivative=complex_step\.\Z"
     )
     with pytest.raises(AssertionError, match=pattern):
         check_backward(forward, wrong, arguments(rng), derivative=derivative, seed=seed)
@@ -174,7 +175,8 @@ def test_a_gradient_that_is_not_finite_fails(value, derivative):
     """NaN or Inf in a gradient is not a right gradient."""
     message = (
         "the backward pass must be the adjoint of the forward pass to 1e-06; "
-        "got an error of nan for argument 0. Look for a term that is missing or scaled wrongly."
+        "got an error of nan for argument 0. Look for a term that is missing or scaled wrongly. "
+        "Differences also need arguments of order 1; for others pass derivative=complex_step."
     )
     gradient = np.array([0.0, value, 0.0])
     with pytest.raises(AssertionError, match=whole(message)):

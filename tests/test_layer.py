@@ -318,7 +318,7 @@ def test_dy_is_checked():
 NOT_FINITE = (
     "running statistics must be finite and variances not negative; "
     "got mean=[nan], var=[nan] in channels [1]. Nothing was stored. "
-    "Look for NaN, Inf or overflow in these channels of the batch."
+    "Look for NaN, Inf or overflow in what they were made of."
 )
 
 
@@ -349,7 +349,8 @@ NOT_FINITE = (
             ValueError,
             (
                 "gamma must have one value for each of the 3 channels, shape (3,); "
-                "got gamma.shape=(2,) for an array of shape (4, 3) with channel_axis=1."
+                "got gamma.shape=(2,) for an array of shape (4, 3) with channel_axis=1. "
+                "Pass one value per channel, or another channel_axis."
             ),
         ),
         (
@@ -357,7 +358,7 @@ NOT_FINITE = (
             TypeError,
             (
                 "x must be an array of float16, bfloat16, float32, float64; got dtype int64. "
-                "Convert it first, for example with x.astype(np.float64)."
+                "Convert it first, for example with np.asarray(x, dtype=np.float64)."
             ),
         ),
         (
@@ -388,7 +389,8 @@ def test_an_evaluation_that_raises_leaves_the_layer_as_it_was(rng):
     before, expected = frozen(bn), bn.backward(dy)
     message = (
         "mean must have one value for each of the 3 channels, shape (3,); "
-        "got mean.shape=(2,) for an array of shape (4, 3) with channel_axis=1."
+        "got mean.shape=(2,) for an array of shape (4, 3) with channel_axis=1. "
+        "Pass one value per channel, or another channel_axis."
     )
     with pytest.raises(ValueError, match=whole(message)):
         bn(np.zeros((4, 3)))
@@ -433,7 +435,9 @@ def test_evaluation_takes_any_number_of_samples(rng):
 @pytest.mark.parametrize("eps", [-1.0, float("nan")])
 def test_a_negative_eps_fails_at_construction(eps):
     """A layer with an eps that cannot be is not made."""
-    message = f"eps must not be negative; got eps={eps}. The usual value is 1e-5."
+    message = (
+        f"eps must be a finite number, not negative; got eps={eps!r}. The usual value is 1e-5."
+    )
     with pytest.raises(ValueError, match=whole(message)):
         BatchNorm(2, eps=eps)
 
@@ -447,7 +451,8 @@ def test_a_negative_eps_fails_at_construction(eps):
             (
                 "exponential_average() takes decay, the weight of the old value, not momentum, "
                 "which means opposite things in different frameworks; got momentum=0.1. "
-                "From PyTorch pass decay=1-0.1, from Keras, Flax or ONNX pass decay=0.1."
+                "From PyTorch pass decay=1-0.1, from Keras, Flax or ONNX decay=0.1; "
+                "cumulative_average() has neither."
             ),
         ),
         (
@@ -460,7 +465,8 @@ def test_a_negative_eps_fails_at_construction(eps):
             {"update": cumulative_average, "decay": 0.9},
             TypeError,
             "cumulative_average() got unexpected keyword arguments ['decay']. "
-            "Leave them out, or look for a slip in their spelling.",
+            "Look for a slip in their spelling; BatchNorm passes on here what is not one of its own, "
+            "which are eps, channel_axis, gamma, beta and update.",
         ),
     ],
 )
@@ -491,7 +497,7 @@ def test_a_state_with_other_names_is_refused(change, missing, unknown):
 POISON = (
     "running statistics must be finite and variances not negative; "
     "got mean=[{mean}], var=[{var}] in channels [1]. Nothing was stored. "
-    "Look for NaN, Inf or overflow in these channels of the batch."
+    "Look for NaN, Inf or overflow in what they were made of."
 )
 
 
@@ -522,7 +528,7 @@ POISON = (
                 (
                     f"{name} must be an array of float16, bfloat16, float32, float64; "
                     "got dtype int64. "
-                    f"Convert it first, for example with {name}.astype(np.float64)."
+                    f"Convert it first, for example with np.asarray({name}, dtype=np.float64)."
                 ),
             )
             for name in ("gamma", "beta", "running_mean", "running_var")
@@ -591,6 +597,24 @@ def assert_same(one, other):
 def unpacked(running):
     """Return mean, variance and number of batches as lists and a number."""
     return running.mean.tolist(), running.var.tolist(), running.num_batches
+
+
+@pytest.mark.parametrize("name", ["gamma", "beta"])
+def test_whether_there_is_a_parameter_is_yes_or_no(name):
+    """A value where True or False belongs is not taken for either."""
+    message = (
+        f"{name} must be True or False, whether the layer has one; got 2.0. "
+        f"Set its values afterwards: layer.{name} = ..."
+    )
+    with pytest.raises(TypeError, match=whole(message)):
+        BatchNorm(3, **{name: 2.0})
+
+
+@pytest.mark.parametrize("name", ["eps", "gama", "momentum"])
+def test_a_misspelt_attribute_is_an_error(name):
+    """Setting what the layer does not have changes nothing silently."""
+    with pytest.raises(AttributeError):
+        setattr(BatchNorm(3), name, 1.0)
 
 
 def whole(message):

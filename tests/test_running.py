@@ -197,9 +197,10 @@ def test_a_decay_out_of_range_is_refused(decay):
 def test_momentum_is_refused_with_the_translation(rule):
     """The word momentum is an error that says what to write instead."""
     message = (
-        f"{rule.__name__}() takes decay, the weight of the old value, not momentum, which means "
+        "exponential_average() takes decay, the weight of the old value, not momentum, which means "
         "opposite things in different frameworks; got momentum=0.1. From PyTorch "
-        "pass decay=1-0.1, from Keras, Flax or ONNX pass decay=0.1."
+        "pass decay=1-0.1, from Keras, Flax or ONNX decay=0.1; "
+        "cumulative_average() has neither."
     )
     with pytest.raises(TypeError, match=whole(message)):
         rule(RunningStatistics.initial(1), of(1.0, 3.0), momentum=0.1)
@@ -210,7 +211,8 @@ def test_other_keywords_are_refused(rule):
     """A keyword that the rule does not know is an error that names it."""
     message = (
         f"{rule.__name__}() got unexpected keyword arguments ['alpha', 'beta']. "
-        "Leave them out, or look for a slip in their spelling."
+        "Look for a slip in their spelling; BatchNorm passes on here what is not one of its own, "
+        "which are eps, channel_axis, gamma, beta and update."
     )
     with pytest.raises(TypeError, match=whole(message)):
         rule(RunningStatistics.initial(1), of(1.0, 3.0), beta=1, alpha=2)
@@ -231,7 +233,7 @@ def test_statistics_that_would_poison_are_refused(mean, var):
     message = (
         "running statistics must be finite and variances not negative; "
         f"got mean={mean[1:]}, var={var[1:]} in channels [1]. Nothing was stored. "
-        "Look for NaN, Inf or overflow in these channels of the batch."
+        "Look for NaN, Inf or overflow in what they were made of."
     )
     with pytest.raises(ValueError, match=whole(message)):
         RunningStatistics(mean, var)
@@ -244,7 +246,7 @@ def test_a_batch_that_is_not_finite_is_refused(rule, value):
     message = (
         "running statistics must be finite and variances not negative; "
         "got mean=[nan], var=[nan] in channels [1]. Nothing was stored. "
-        "Look for NaN, Inf or overflow in these channels of the batch."
+        "Look for NaN, Inf or overflow in what they were made of."
     )
     batch = Moments.of([[1.0, 1.0], [2.0, value], [3.0, 2.0]], axis=0)
     with pytest.raises(ValueError, match=whole(message)):
@@ -256,7 +258,7 @@ def test_moments_that_are_infinite_are_refused_and_not_warned_of():
     message = (
         "running statistics must be finite and variances not negative; "
         "got mean=[nan], var=[nan] in channels [0]. Nothing was stored. "
-        "Look for NaN, Inf or overflow in these channels of the batch."
+        "Look for NaN, Inf or overflow in what they were made of."
     )
     with pytest.raises(ValueError, match=whole(message)):
         exponential_average(RunningStatistics.initial(1), moments(np.inf, np.inf), decay=1.0)

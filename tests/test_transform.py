@@ -721,7 +721,8 @@ def test_channel_values_are_checked(name):
         functions.append(lambda **given_: batch_norm_train(X, **given_))
     message = (
         f"{name} must have one value for each of the 3 channels, shape (3,); "
-        f"got {name}.shape=(1,) for an array of shape (4, 3) with channel_axis=1."
+        f"got {name}.shape=(1,) for an array of shape (4, 3) with channel_axis=1. "
+        "Pass one value per channel, or another channel_axis."
     )
     for function in functions:
         with pytest.raises(TypeError, match=whole(not_floating(name, "int64"))):
@@ -761,7 +762,9 @@ CALLS = [
 @pytest.mark.parametrize("eps", [-1e-5, float("nan")])
 def test_a_negative_eps_is_refused(call, eps):
     """eps is a variance, so it is not negative, nor NaN."""
-    message = f"eps must not be negative; got eps={eps}. The usual value is 1e-5."
+    message = (
+        f"eps must be a finite number, not negative; got eps={eps!r}. The usual value is 1e-5."
+    )
     with pytest.raises(ValueError, match=whole(message)):
         call(X, eps=eps)
 
@@ -771,7 +774,7 @@ def test_the_shape_is_checked(call):
     """Every function wants two axes at least, and a channel axis that is there."""
     message = (
         "x must have at least 2 axes, samples and channels; got x.shape=(3,). "
-        "Use x[:, np.newaxis] for many samples of one channel, x[np.newaxis] for one sample."
+        "Use x.reshape(-1, 1) for samples of one channel, x.reshape(1, -1) for one sample."
     )
     with pytest.raises(ValueError, match=whole(message)):
         call(X[0])
@@ -798,7 +801,7 @@ def test_a_constant_channel_without_eps_is_refused(call):
     """Where variance and eps are both 0 there is no dividing, and the channels are named."""
     message = (
         "var + eps must be positive to divide by its root; got 0 in channels [0, 2]. "
-        "These channels are constant: pass eps above 0, usually 1e-5."
+        "These channels hardly vary: pass eps above 0, usually 1e-5."
     )
     x = np.array([[0.0, 1.0, 5.0], [0.0, 2.0, 5.0]])
     given_ = {} if call is batch_norm_train else {"var": x.var(axis=0)}
@@ -954,8 +957,29 @@ def not_floating(name, dtype):
     """Return the message that refuses a dtype."""
     return (
         f"{name} must be an array of float16, bfloat16, float32, float64; got dtype {dtype}. "
-        f"Convert it first, for example with {name}.astype(np.float64)."
+        f"Convert it first, for example with np.asarray({name}, dtype=np.float64)."
     )
+
+
+def test_the_pair_of_the_forward_pass_is_no_cache(rng):
+    """Passing y and the cache together is told apart from passing the cache."""
+    pair = batch_norm_train(rng.standard_normal((4, 3)))
+    message = (
+        "cache must be the Cache of the forward pass; got tuple. "
+        "batch_norm_train returns two values, y and the cache: pass the second."
+    )
+    with pytest.raises(TypeError, match=whole(message)):
+        batch_norm_backward(np.zeros((4, 3)), pair)
+
+
+@pytest.mark.parametrize("eps", [np.inf, "1e-5", None, np.ones(3)])
+def test_an_eps_that_is_no_finite_number_is_refused(eps):
+    """Epsilon is one finite number."""
+    message = (
+        f"eps must be a finite number, not negative; got eps={eps!r}. The usual value is 1e-5."
+    )
+    with pytest.raises(ValueError, match=whole(message)):
+        batch_norm_train(np.zeros((4, 3)), eps=eps)
 
 
 def whole(message):

@@ -14,16 +14,17 @@ on SuperFences for the fences; only running the code is our own.
 from __future__ import annotations
 
 import difflib
+import re
 from html import escape
 from typing import Any
 
 from markdown import Markdown
-from markdown_exec import MarkdownConverter
-from pygments.lexers import get_all_lexers
+from pygments.lexers import get_all_lexers, get_lexer_by_name
 
-from _kit.page import Block, Page, PageError, Run, page_of, results
+from _kit.page import Block, Page, PageError, Run, page_of, render_markdown, results
 
 LANGUAGES = sorted({alias for _, aliases, _, _ in get_all_lexers() for alias in aliases})
+PYTHON = {*get_lexer_by_name("python").aliases, *get_lexer_by_name("pycon").aliases} - {"python"}
 DEFAULTS = {"source": "above", "result": "text"}
 SHOWN = {"title", "hl_lines", "linenums"}
 EXECUTED = SHOWN | {"exec", "id", "raises", "result", "source"}
@@ -52,28 +53,43 @@ def validate(
         PageError: If the language or an option does not exist, or Python is neither on nor off.
     """
     page = page_of(md)
-    where = page.where(page.current())
-    if language and language not in LANGUAGES:
-        raise PageError(where, f"there is no language {language!r}.", _choice(language, LANGUAGES))
+    block = page.current()
+    where = page.where(block)
+    if not language and block.header.strip("`~ "):
+        raise page.misread(block)  # the end of a fence whose header could not be read
+    if language not in LANGUAGES:
+        what = f"there is no language {language!r}." if language else "a fence needs a language."
+        raise PageError(where, what, _choice(language, LANGUAGES) if language else "Write text.")
+    if language in PYTHON:
+        raise PageError(where, f"Python is written python, not {language}.", "Write python.")
     executed = inputs.get("exec") == "on"
+    _check_options(where, block.header, inputs, executed)
+    if executed and not (page.is_file and language == "python"):
+        raise PageError(where, "only Python in a page can run.", 'Take out exec="on".')
+    if language == "python" and "exec" not in inputs:
+        what = "a block of Python must say whether it runs."
+        raise PageError(where, what, 'Write exec="on" or exec="off" behind python.')
+    options.update(DEFAULTS | inputs)
+    return True
+
+
+def _check_options(where: str, header: str, inputs: dict[str, str], executed: bool) -> None:  # noqa: FBT001
+    """Raise a PageError for an option that does not exist, stands twice, or has a wrong value."""
     allowed = EXECUTED if executed else SHOWN | {"exec"}
     for name in inputs:
         if name not in allowed:
             kind = "an executed block" if executed else "a block that is only shown"
             what = f"{kind} has no option {name!r}."
             raise PageError(where, what, _choice(name, sorted(allowed)))
+        if len(re.findall(rf"\b{name}=", re.sub(r'"[^"]*"', "", header))) > 1:
+            raise PageError(where, f"the option {name!r} stands twice.", "Take one of them out.")
+    if not all(inputs.values()):
+        raise PageError(where, "an option cannot be empty.", "Give it a value, or take it out.")
     values = {"exec": ["on", "off"], "source": ["above", "fold", "none"], "result": sorted(results)}
     for name, known in values.items():
         if name in inputs and inputs[name] not in known:
             what = f"{name} cannot be {inputs[name]!r}."
             raise PageError(where, what, _choice(inputs[name], known))
-    if executed and not (page.is_file and language == "python"):
-        raise PageError(where, "only Python in a page can run.", 'Take out exec="on".')
-    if page.is_file and language == "python" and "exec" not in inputs:
-        what = "a block of Python in a page must say whether it runs."
-        raise PageError(where, what, 'Write exec="on" or exec="off" behind python.')
-    options.update(DEFAULTS | inputs)
-    return True
 
 
 def render(
@@ -98,17 +114,28 @@ def render(
         HTML.
 
     Raises:
-        PageError: If the block does not do what it declares.
+        PageError: If the block does not do what it declares, or cannot be shown.
     """
     page = page_of(md)
     block = page.strike_off(source)
-    code = _highlight(md, source, language, options, kwargs)
-    if options.get("exec") != "on":
-        return code
+    try:
+        code = _highlight(md, source, language, options, kwargs)
+        if options.get("exec") == "off":
+            return f'<div class="not-run">{code}</div>'
+        return _run(md, page, block, options, code) if options.get("exec") else code
+    except PageError:
+        raise
+    except Exception as error:  # SuperFences would swallow it and publish the source as text
+        what = f"the block cannot be shown: {error!r}."
+        raise PageError(page.where(block), what, "Mend its options, or what it leaves.") from error
+
+
+def _run(md: Markdown, page: Page, block: Block, options: dict[str, str], code: str) -> str:
+    """Run a block, and return its code and what it left, as HTML."""
     run = page.run(block, options.get("raises"))
     result = results[options["result"]](md, page, block, options, run)
     if options["source"] == "fold":
-        summary = "Show the code" if result or "assert" not in source else "Show the check"
+        summary = "Show the code" if result or "assert" not in block.code else "Show the check"
         code = f'<details class="code"><summary>{summary}</summary>{code}</details>'
     elif options["source"] == "none":
         code = ""
@@ -134,7 +161,7 @@ def as_markdown(md: Markdown, page: Page, block: Block, options: dict[str, str],
             'Print it, or take out result="markdown".',
         )
     prefix = f"{options.get('id', f'block-{block.number}')}-"
-    return MarkdownConverter(md, update_toc=False).convert(run.output, id_prefix=prefix)
+    return render_markdown(md, page, block, run.output, prefix)
 
 
 results |= {"text": as_text, "markdown": as_markdown}

@@ -10,9 +10,9 @@
 
 A figure block leaves these four names and nothing else is needed, so it also runs outside the site.
 The colours C0, C1, .. are the roles that the style sheet defines as `--role-..` custom properties.
-In the SVG they are references to these properties; black is the colour of the text, grey that of
-its asides, white that of the page. Other colours cannot follow the page into the dark; they stop the
-build.
+In the SVG they are references to these properties; black is the colour of the text, white that of
+the page, and greys are mixed from both. Other colours, and pictures made of pixels, cannot follow
+the page into the dark; they stop the build.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import atexit
 import io
 import re
 import tempfile
+import warnings
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -33,16 +34,20 @@ from cycler import cycler
 from fontTools.ttLib import TTFont
 from markdown import Markdown
 from markdown.extensions import Extension
-from markdown_exec import MarkdownConverter
 from matplotlib import font_manager, style
+from matplotlib.figure import Figure
 
-from _kit.page import Block, Page, PageError, Run, resets, results
+from _kit.page import Block, Page, PageError, Run, render_markdown, resets, results
 
-NAMES = {"fig": "a Matplotlib figure", "title": "text", "caption": "text", "alt": "text"}
+NAMES: dict[str, type] = {"fig": Figure, "title": str, "caption": str, "alt": str}
 STYLE = Path(__file__).with_name("figure.mplstyle")
 
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _ROLE = re.compile(r"--(role-[a-z]+):\s*(#[0-9a-f]{6})")
+
+
+class ForeignColourError(ValueError):
+    """A colour that would stay as it is when the page turns dark."""
 
 
 class FigureExtension(Extension):
@@ -62,6 +67,7 @@ class FigureExtension(Extension):
         faces = [_add_font(path) for path in self.getConfig("fonts")]
 
         def reset() -> None:
+            plt.close("all")
             mpl.rcdefaults()
             mpl.use("svg")
             style.use(STYLE)
@@ -123,19 +129,23 @@ def _figure(
     if run.output or run.error:
         remedy = "Take out the print, or print in a block of its own."
         raise PageError(where, f"a figure block must not print; got {run.output!r}.", remedy)
-    left = {name: run.namespace.pop(name, None) for name in NAMES}  # so that none grows stale
+    left: dict[str, Any] = {name: run.namespace.get(name) for name in NAMES}
     for name, kind in NAMES.items():
-        if not left[name]:
-            raise PageError(where, f"a figure block must leave {name!r}, {kind}.", f"Set {name}.")
+        if name not in run.assigned or not isinstance(left[name], kind) or not left[name]:
+            what = f"a figure block must leave {name!r}, a {kind.__name__}; got {left[name]!r}."
+            raise PageError(where, what, f"Set {name} in this block.")
     name = f"fig-{options['id']}"
+    if name in page.ids or not re.fullmatch(r"[\w-]+", name):
+        remedy = "Choose another id, of letters, digits and hyphens."
+        raise PageError(where, f"the id {options['id']!r} is taken or is none.", remedy)
+    page.ids.add(name)
     try:
         svg = inline_svg(left["fig"], name, roles, left["title"], left["alt"])
-    except ValueError as error:
-        remedy = 'Use C0, C1, .. for the roles, "black", or a grey such as "0.5".'
+    except ForeignColourError as error:
+        remedy = 'Use C0, C1, .. for the roles, "black", or a grey such as "0.35".'
         raise PageError(where, str(error), remedy) from error
-    caption = MarkdownConverter(md, update_toc=False).convert(
-        f"**{left['title']}.** {left['caption']}", id_prefix=f"{name}-"
-    )
+    text = f"**{left['title']}.** {left['caption']}"
+    caption = render_markdown(md, page, block, text, f"{name}-")
     return f'<figure id="{name}">{svg}<figcaption>{caption}</figcaption></figure>'
 
 
@@ -153,14 +163,19 @@ def inline_svg(fig: Any, name: str, roles: dict[str, str], title: str, alt: str)
         The element, without inline styles, dates or foreign fonts.
 
     Raises:
-        ValueError: If a colour is neither a role, black, white nor a grey.
+        ForeignColourError: If a colour is neither a role, black, white nor a grey.
     """
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+    with (
+        mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}),
+        warnings.catch_warnings(action="error"),
+    ):
         fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(fig)
     root = ET.fromstring(buffer.getvalue())  # noqa: S314 (our own text)
     _drop(root, "metadata", "style")
+    if root.find(f".//{{{_SVG}}}image") is not None:
+        raise ForeignColourError("a figure must be drawn in lines and areas; it holds pixels.")
     for element in root.iter():
         _plain_attributes(element, roles)
         _prefix_ids(element, name)
@@ -204,8 +219,9 @@ def _colour(value: str, roles: dict[str, str]) -> str:
     if value == "#ffffff":
         return "var(--md-default-bg-color)"
     if value[1:3] == value[3:5] == value[5:7]:
-        return "var(--md-default-fg-color--light)"
-    raise ValueError(f"a figure must keep to the colours of the site; it uses {value}.")
+        ink = round(100 * (1 - int(value[1:3], 16) / 255))
+        return f"color-mix(in srgb, currentColor {ink}%, var(--md-default-bg-color))"
+    raise ForeignColourError(f"a figure must keep to the colours of the site; it uses {value}.")
 
 
 def _prefix_ids(element: ET.Element, name: str) -> None:

@@ -117,7 +117,7 @@ class _Formulas(Treeprocessor):
         element.set("class", "formula" if display else "symbol")
         element.text = self.md.htmlStash.store(self.translate(latex, display=display))
         if not display:  # keep a full stop on the line of the formula before it
-            mark = re.match(r"[^\s\w]*", element.tail or "")[0]  # type: ignore[index] # it matches always
+            mark = re.match(r"[^\s\w\x02]*", element.tail or "")[0]  # type: ignore[index] # it matches always
             element.text += mark
             element.tail = (element.tail or "").removeprefix(mark)
 

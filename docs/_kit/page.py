@@ -11,6 +11,8 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import logging
+import os
 import random
 import re
 import sys
@@ -21,6 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -28,6 +31,7 @@ from click import ClickException
 from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.preprocessors import Preprocessor
+from markdown_exec import MarkdownConverter
 from pymdownx.superfences import SuperFencesException
 from threadpoolctl import threadpool_limits
 
@@ -73,6 +77,7 @@ class Run:
     output: str
     error: str | None  # the declared exception, as Python prints it
     namespace: dict[str, Any]
+    assigned: set[str]  # names that this very block gives a value
 
 
 @dataclass(eq=False)
@@ -85,6 +90,7 @@ class Page:
     fresh: list[str]
     namespace: dict[str, Any] = field(default_factory=dict)
     seen: int = 0
+    ids: set[str] = field(default_factory=set)
 
     def where(self, block: Block | None = None) -> str:
         """Return a block's place in words for an error message: file, line, number, header."""
@@ -154,11 +160,16 @@ class Page:
         if not self.namespace:
             self.namespace = {"__name__": "__main__"}
             start_afresh(self.fresh)
-        last_line, code = self._compiled(block)
+        tree = self._parsed(block)
+        if raises and len(tree.body) > 1 and tree.body[-2].end_lineno == tree.body[-1].lineno:
+            what = "a declared error must come from a statement on a line of its own."
+            raise PageError(self.where(block), what, "Begin a new line for the last statement.")
+        code = compile(tree, self.name, "exec", dont_inherit=True, optimize=0)
+        last_line = tree.body[-1].lineno
         output = io.StringIO()
         error = None
         try:
-            with _captured(output):
+            with _unchanged(), _captured(output):
                 exec(code, self.namespace)
         except KeyboardInterrupt:
             raise
@@ -172,10 +183,10 @@ class Page:
                 f"the block must raise {raises}, as it declares; it raised nothing.",
                 f'Mend the code, or take out raises="{raises}".',
             )
-        return Run(output.getvalue(), error, self.namespace)
+        return Run(output.getvalue(), error, self.namespace, _assigned(tree))
 
-    def _compiled(self, block: Block) -> tuple[int, Any]:
-        """Return the line of the last statement, and the code with the page's line numbers."""
+    def _parsed(self, block: Block) -> ast.Module:
+        """Return the code of a block with the page's line numbers."""
         try:
             tree = ast.parse(block.code, filename=self.name)
         except SyntaxError as error:
@@ -188,7 +199,7 @@ class Page:
                 self.where(block), "the block has no statement.", "Write one, or take it out."
             )
         ast.increment_lineno(tree, block.line)
-        return tree.body[-1].lineno, compile(tree, self.name, "exec")
+        return tree
 
     def _line(self, raised: BaseException) -> int:
         """Return the line of the page that an exception comes from."""
@@ -200,9 +211,9 @@ class Page:
     ) -> PageError:
         """Return the error for a block that failed, with the statement and what it printed."""
         line = self._line(raised)
-        statement = block.code.splitlines()[line - block.line - 1].strip() if line else ""
+        statement = block.code.split("\n")[line - block.line - 1].strip() if line else ""
         what = "".join(traceback.format_exception_only(raised)).strip()
-        message = [f"line {line} raised {what}", f"    {statement}"]
+        message = [f"line {line} raised {what}", f"    {statement}"] if line else [f"{what}"]
         if raises in _names(raised):
             message.insert(
                 0, "a declared error must come from the last statement of its block, but"
@@ -216,6 +227,8 @@ class Page:
             remedy = "Find out which is wrong, the page or the code that it describes."
         elif isinstance(raised, Warning):
             remedy = "Mend what causes the warning; in pages warnings are errors."
+        elif isinstance(raised, MeddlingError):
+            remedy = "Put it back in the same block: other pages share it."
         elif isinstance(raised, SystemExit):
             remedy = "Take out the exit: a page cannot end the build."
         return PageError(self.where(block), "\n".join(message), remedy)
@@ -252,11 +265,39 @@ def _reset_numpy() -> None:
 
 _PRINT: Any = np.get_printoptions()
 _ERRORS: Any = np.geterr()
+_HANDLERS = logging.getLogger().handlers[:]
 resets: dict[str, Callable[[], None]] = {
+    "logging": lambda: logging.getLogger().handlers.__setitem__(slice(None), _HANDLERS),
     "random": lambda: random.seed(SEED),
     "numpy": _reset_numpy,
 }
 """What to put back before a page's first block, by name."""
+
+
+def render_markdown(md: Markdown, page: Page, block: Block, text: str, prefix: str) -> str:
+    """Return Markdown that a block made, as HTML.
+
+    Args:
+        md: The Markdown instance of the page.
+        page: The page.
+        block: The block.
+        text: The Markdown.
+        prefix: What to put before the ids in it.
+
+    Returns:
+        HTML.
+
+    Raises:
+        PageError: If it links to a page: only links in the page's own text are followed.
+    """
+    html = str(MarkdownConverter(md, update_toc=False).convert(text, id_prefix=prefix))
+    if link := re.search(r'href="(?!https?:|#)([^"]*)"', html):
+        raise PageError(
+            page.where(block),
+            f"Markdown that a block makes cannot link to a page; it links to {link[1]!r}.",
+            "Put the link into the text of the page.",
+        )
+    return html
 
 
 _ledgers: WeakKeyDictionary[Markdown, Page] = WeakKeyDictionary()
@@ -264,6 +305,12 @@ _ledgers: WeakKeyDictionary[Markdown, Page] = WeakKeyDictionary()
 
 def page_of(md: Markdown) -> Page:
     """Return the page that a Markdown instance is converting."""
+    if md not in _ledgers:
+        where, what = (
+            "mkdocs.yml",
+            "the fences need the extension _kit.page, which keeps the ledger.",
+        )
+        raise PageError(where, what, "Add _kit.page to markdown_extensions.")
     return _ledgers[md]
 
 
@@ -353,13 +400,14 @@ def _block(lines: list[str], number: int, start: int, end: int, first_line: int)
 def _identify(docs: Path, source: str) -> tuple[Path | None, int]:
     """Return the file that a source comes from, and the number of its first line there.
 
-    The builder strips the front matter, so a page is the file that ends with the source. Knowing it
-    by its text works with every builder that takes Python-Markdown extensions.
+    The builder strips the front matter, so a page is the file that is the source but for it.
+    Knowing it by its text works with every builder that takes Python-Markdown extensions.
     """
     for path in _sources([docs], "md"):
-        text = path.read_text(encoding="utf-8").rstrip()
-        if source.strip() and text.endswith(source.rstrip()):
-            return path, text.removesuffix(source.rstrip()).count("\n") + 1
+        text, body = path.read_text(encoding="utf-8-sig").rstrip(), source.rstrip()
+        front_matter = text.removesuffix(body)
+        if body and text.endswith(body) and (not front_matter or front_matter.startswith("---")):
+            return path, front_matter.count("\n") + 1
     return None, 1
 
 
@@ -380,15 +428,73 @@ def _names(raised: BaseException) -> list[str]:
     return [cls.__name__ for cls in type(raised).__mro__]
 
 
+def _assigned(tree: ast.Module) -> set[str]:
+    """Return the names that a block gives a value."""
+    names = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
+    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
+
+
+class MeddlingError(Exception):
+    """A block changed something that other pages share."""
+
+
+_SHARED = ["builtins", "math", "random", "decimal", "numpy", "numpy.linalg"]
+
+
+@contextlib.contextmanager
+def _unchanged() -> Iterator[None]:
+    """Let no block leave the working folder, the environment or a shared module changed.
+
+    Raises:
+        MeddlingError: If one does; everything is put back before.
+    """
+    modules = {name: vars(sys.modules[name]) for name in _SHARED if name in sys.modules}
+    before = {name: dict(module) for name, module in modules.items()}
+    folder, environment = Path.cwd(), dict(os.environ)
+    yield
+    changed = [
+        f"{name}.{key}"
+        for name, module in modules.items()
+        for key, value in before[name].items()
+        if module.get(key) is not value and key != "_"
+    ]
+    changed += ["the working folder"] if Path.cwd() != folder else []
+    changed += [f"os.environ[{k!r}]" for k, v in environment.items() if os.environ.get(k) != v]
+    if changed:
+        os.environ.update(environment)
+        for name, module in modules.items():
+            module.update(before[name])
+        os.chdir(folder)
+        raise MeddlingError(f"the block left changed: {', '.join(changed)}")
+
+
 @contextlib.contextmanager
 def _captured(output: io.StringIO) -> Iterator[None]:
+    """Catch what is printed, and turn into errors what Python would let pass.
+
+    These are warnings, exceptions in threads and in what nobody waits for, and a hard exit, which
+    would end the build with success and no site.
+    """
+    lost: list[BaseException] = []
+
+    def note(args: Any) -> None:
+        lost.append(args.exc_value)
+
+    def refuse_exit(status: int) -> None:
+        raise SystemExit(status)
+
     with (
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(output),
         warnings.catch_warnings(),
+        mock.patch("threading.excepthook", note),
+        mock.patch("sys.unraisablehook", note),
+        mock.patch("os._exit", refuse_exit),
     ):
         warnings.simplefilter("error")
         yield
+    if lost:
+        raise lost[0]
 
 
 def makeExtension(**kwargs: Any) -> PageExtension:  # noqa: N802 (Python-Markdown's name)

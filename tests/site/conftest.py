@@ -14,6 +14,6 @@ def site(tmp_path):
 def built_site(tmp_path_factory):
     """Return the folder of the real site, built as `make site` builds it."""
     target = tmp_path_factory.mktemp("site")
-    built = build(ROOT, "--strict", "--quiet", "--site-dir", str(target))
+    built = build(ROOT, "--strict", "--site-dir", str(target))
     assert built.returncode == 0, built.stderr
     return target

@@ -80,7 +80,7 @@ SLIPS = {
     "no word about exec": (
         "```python\nprint(1)\n```\n",
         "docs/index.md:1: block 1 (```python)",
-        "a block of Python in a page must say whether it runs.",
+        "a block of Python must say whether it runs.",
         'Write exec="on" or exec="off" behind python.',
     ),
     "a quote that is not closed": (
@@ -150,6 +150,92 @@ SLIPS = {
         "only Python in a page can run.",
         'Take out exec="on".',
     ),
+    "lines to highlight that are none": (
+        '```python exec="on" hl_lines="1,2"\nassert 0\n```\n',
+        "docs/index.md:1: block 1 (",
+        "the block cannot be shown: AttributeError(",
+        "Mend its options, or what it leaves.",
+    ),
+    "Python by another name": (
+        "```py\nprint(1)\n```\n",
+        "docs/index.md:1: block 1 (```py)",
+        "Python is written python, not py.",
+        "Write python.",
+    ),
+    "no language": (
+        "Text.\n\n```\nabc\n```\n",
+        "docs/index.md:3: block 1 (```)",
+        "a fence needs a language.",
+        "Write text.",
+    ),
+    "an option that stands twice": (
+        '```python exec="on" exec="off"\nassert 0\n```\n',
+        "docs/index.md:1: block 1 (",
+        "the option 'exec' stands twice.",
+        "Take one of them out.",
+    ),
+    "an empty option": (
+        '```python exec="on" raises=""\nint(\'a\')\n```\n',
+        "docs/index.md:1: block 1 (",
+        "an option cannot be empty.",
+        "Give it a value, or take it out.",
+    ),
+    "a declared error with code behind it on its line": (
+        "```python exec=\"on\" raises=\"ValueError\"\nint('a'); print('never')\n```\n",
+        "docs/index.md:1: block 1 (",
+        "a declared error must come from a statement on a line of its own.",
+        "Begin a new line for the last statement.",
+    ),
+    "a hard exit": (
+        '```python exec="on"\nimport os\nos._exit(0)\n```\n',
+        "docs/index.md:1: block 1 (",
+        "line 3 raised SystemExit: 0",
+        "Take out the exit: a page cannot end the build.",
+    ),
+    "an error in a thread": (
+        '```python exec="on"\nimport threading\n'
+        "t = threading.Thread(target=lambda: 1 / 0)\nt.start()\nt.join()\n```\n",
+        "docs/index.md:1: block 1 (",
+        "raised ZeroDivisionError: division by zero",
+        "Mend the code",
+    ),
+    "a file that is left open": (
+        '```python exec="on"\nf = open("mkdocs.yml")\ndel f\n```\n',
+        "docs/index.md:1: block 1 (",
+        "ResourceWarning: unclosed file",
+        "Mend what causes the warning; in pages warnings are errors.",
+    ),
+    "a function of NumPy that is replaced": (
+        '```python exec="on"\nimport numpy as np\nnp.mean = lambda *_: 42.0\n```\n',
+        "docs/index.md:1: block 1 (",
+        "the block left changed: numpy.mean",
+        "Put it back in the same block: other pages share it.",
+    ),
+    "another working folder": (
+        '```python exec="on"\nimport os\nos.chdir("/")\n```\n',
+        "docs/index.md:1: block 1 (",
+        "the block left changed: the working folder",
+        "Put it back in the same block: other pages share it.",
+    ),
+    "an annotation that names nothing": (
+        '```python exec="on"\ndef f(x: NoSuchName): ...\n```\n',
+        "docs/index.md:1: block 1 (",
+        "line 2 raised NameError",
+        "Mend the code",
+    ),
+    "a link in Markdown that a block prints": (
+        '```python exec="on" result="markdown"\nprint("[x](other.md)")\n```\n',
+        "docs/index.md:1: block 1 (",
+        "Markdown that a block makes cannot link to a page; it links to 'other.md'.",
+        "Put the link into the text of the page.",
+    ),
+    "a block that prints Python without a word about exec": (
+        '```python exec="on" result="markdown"\n'
+        "print('`' * 3 + 'python\\nprint(1)\\n' + '`' * 3)\n```\n",
+        "block 1 (",
+        "a block of Python must say whether it runs.",
+        'Write exec="on" or exec="off" behind python.',
+    ),
     "a name of another page": (
         '```python exec="on"\nprint(from_the_other_page)\n```\n',
         "docs/index.md:1: block 1 (",
@@ -165,8 +251,15 @@ SLIPS = {
 }
 
 
-@pytest.mark.parametrize("flags", FLAGS, ids=" ".join)
-@pytest.mark.parametrize("slip", SLIPS)
+# every slip in the mode that swallows most, and one slip of each way to fail in all modes
+CASES = [(slip, FLAGS[1]) for slip in SLIPS] + [
+    (slip, flags)
+    for slip in ("a false assertion", "an exit with success", "a misspelt option", "no language")
+    for flags in (FLAGS[0], *FLAGS[2:])
+]
+
+
+@pytest.mark.parametrize(("slip", "flags"), CASES)
 def test_a_slip_ends_the_build_and_the_message_says_where_what_and_what_to_do(site, slip, flags):
     """A slip of an author ends the build in every mode, and is told with its place and remedy."""
     page, where, what, remedy = SLIPS[slip]
@@ -231,7 +324,9 @@ def test_python_that_says_so_is_shown_and_not_run(site):
     """exec="off" shows code that would fail."""
     site.write('```python exec="off"\nraise SystemExit\n```\n\n```text title="T"\nplain\n```\n')
     assert site.build("--strict").returncode == 0
+    assert '<div class="not-run">' in site.html()
     assert "SystemExit" in site.html()
+    assert '<th class="filename"' in site.html() or 'class="filename">T<' in site.html()
 
 
 def test_blocks_of_a_page_share_names_also_inside_boxes(site):

@@ -14,16 +14,48 @@ ax.semilogy()
 ax.legend()
 title = "A parabola"
 caption = f"It ends at **{{4}}**, $x^2$."
-alt = "A curve that rises from 0 to 4 < 5."
+alt = "A curve from 0 to 4 <b>."
 ```
 """
 
 SLIPS = {
     "no id": (' id="f"', "", "a figure must have an id."),
-    "no alternative text": ("alt =", "unused =", "a figure block must leave 'alt', text."),
-    "no caption": ("caption =", "unused =", "a figure block must leave 'caption', text."),
-    "no figure": ("fig, ax", "fugue, ax", "a figure block must leave 'fig', a Matplotlib figure."),
+    "no alternative text": (
+        "alt =",
+        "unused =",
+        "a figure block must leave 'alt', a str; got None.",
+    ),
+    "no caption": (
+        "caption =",
+        "unused =",
+        "a figure block must leave 'caption', a str; got None.",
+    ),
+    "no figure": ("fig, ax", "fugue, ax", "a figure block must leave 'fig', a Figure; got None."),
     "a print": ("ax.legend()", "print('x')", "a figure block must not print; got 'x\\n'."),
+    "a number for a title": ('title = "A parabola"', "title = 3", "'title', a str; got 3."),
+    "an id that is none": ('id="f"', 'id="f g"', "the id 'f g' is taken or is none."),
+    "pixels": (
+        "ax.semilogy()",
+        "ax.imshow([[1, 2], [3, 4]])",
+        "a figure must be drawn in lines and areas; it holds pixels.",
+    ),
+    "a warning while it is drawn": (
+        "ax.legend()",
+        'ax.set_title("\u65e5\u672c")',
+        "the block cannot be shown: UserWarning(",
+    ),
+    "a failing assertion while it is drawn": (
+        "ax.semilogy()",
+        "from matplotlib.ticker import FuncFormatter\n"
+        "def tick(value, _):\n    assert value == -1\n    return ''\n"
+        "ax.yaxis.set_major_formatter(FuncFormatter(tick))",
+        "the block cannot be shown: AssertionError(",
+    ),
+    "a link in its caption": (
+        "$x^2$",
+        "[a page](other.md)",
+        "Markdown that a block makes cannot link to a page; it links to 'other.md'.",
+    ),
     "a foreign colour": (
         '"C0"',
         '"tomato"',
@@ -54,6 +86,32 @@ def test_no_figure_inherits_the_words_of_the_one_before(site):
     assert "block 2 (" in built.stderr
 
 
+def test_no_figure_takes_words_that_another_block_left(site):
+    """The words of a figure are set in its own block."""
+    words = "```python exec=\"on\"\ncaption = 'of something else'\n```\n\n"
+    site.write(words + BLOCK.format(name="g").replace("caption =", "_ ="))
+    built = site.build("--no-strict")
+    assert built.returncode == 1
+    assert "a figure block must leave 'caption'" in built.stderr
+
+
+def test_no_two_figures_have_one_id(site):
+    """The second figure of the same id ends the build."""
+    site.write(BLOCK.format(name="f") + "\n" + BLOCK.format(name="f"))
+    built = site.build("--no-strict")
+    assert built.returncode == 1
+    assert "the id 'f' is taken or is none." in built.stderr
+
+
+def test_greys_stay_apart(site):
+    """A light grey and a dark one are mixed from text and page in different shares."""
+    site.write(BLOCK.format(name="f").replace('"C0"', '"0.2"').replace('"C3"', '"0.8"'))
+    assert site.build("--strict").returncode == 0
+    svg = str(BeautifulSoup(site.html(), "html.parser").find("figure").svg)
+    assert 'stroke="color-mix(in srgb, currentColor 80%, var(--md-default-bg-color))"' in svg
+    assert 'fill="color-mix(in srgb, currentColor 20%, var(--md-default-bg-color))"' in svg
+
+
 def test_two_figures_stand_in_one_page_without_clashes(site):
     """Ids are unique, references lead to ids of the same figure, and every text is there."""
     site.write(BLOCK.format(name="one") + "\n" + BLOCK.format(name="two"))
@@ -70,7 +128,7 @@ def test_two_figures_stand_in_one_page_without_clashes(site):
         assert {a or b for a, b in references} <= own
         assert set(svg["aria-labelledby"].split()) <= own
         assert svg.title.text == "A parabola"
-        assert svg.desc.text == "A curve that rises from 0 to 4 < 5."
+        assert svg.desc.text == "A curve from 0 to 4 <b>."
         assert figure.figcaption.get_text().startswith("A parabola. It ends at 4,")
         assert figure.figcaption.find("math")
 

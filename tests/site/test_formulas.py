@@ -26,6 +26,12 @@ SLIPS = {
         "'It costs 5 $ or so.'",
         "Write \\$ for a plain dollar",
     ),
+    "a lone dollar behind a mark": (
+        "# T\n\nIt **costs** 5 $ or so.\n",
+        "docs/index.md:3: there is a dollar",
+        "'5 $ or so.'",
+        "Write \\$ for a plain dollar",
+    ),
     "a display formula inside a paragraph": (
         "# T\n\nText before\n$$x$$\nand after.\n",
         "docs/index.md:3: there is a dollar that encloses no formula",
@@ -91,6 +97,26 @@ def test_every_formula_is_published_as_mathml(site):
     assert html.count('display="block"') == 2
     assert "$5 and <code>$HOME</code>" in html
     assert "<mo>&lt;</mo>" in html
+
+
+def test_what_latex_escapes_is_no_slip(site):
+    """An escaped per cent sign, and less and greater in a sentence, are set as they are."""
+    site.write("# T\n\nText $50\\%$ and $a<b>c$.\n")
+    built = site.build("--strict")
+    assert built.returncode == 0, built.stderr
+    assert "%" in site.html()
+    assert "<mo>&lt;</mo>" in site.html()
+
+
+def test_what_follows_a_formula_stays_what_it_is(site):
+    """An escape, an entity or HTML directly behind a formula is not taken apart."""
+    site.write("# T\n\n$w$\\$5, $x$<sub>2</sub>, $n$\\*, $y$&nbsp;c\n")
+    built = site.build("--strict")
+    assert built.returncode == 0, built.stderr
+    html = site.html()
+    for part in ("</span>$5,", "</span><sub>2</sub>", "</span>*,", "</span>&nbsp;c"):
+        assert part in html
+    assert "wzxhzdk" not in html
 
 
 def test_a_full_stop_stays_with_the_formula_before_it(site):
