@@ -205,3 +205,24 @@ def test_search_finds_epsilon(visit):
     first.click()
     page.wait_for_url("**/edge-cases/epsilon.html*")
     assert page.slips == []
+
+
+def test_the_source_of_a_function_is_readable(visit):
+    """The reference shows the source of a function line by line, on a phone too."""
+    page = visit("reference/moments.html", "phone")
+    source = page.locator("details.mkdocstrings-source").first
+    source.locator("summary").click()
+    code = source.locator("td.code code")
+    lines = code.inner_text().count("\n")
+    assert lines > 5
+    line_height = code.evaluate("e => parseFloat(getComputedStyle(e).lineHeight)")
+    assert code.evaluate("e => e.getBoundingClientRect().height") > 0.8 * lines * line_height
+
+
+def test_search_finds_the_parts_of_a_dotted_name(visit):
+    """Typing 'gradcheck' leads to the page of refbn.gradcheck."""
+    page = visit("index.html")
+    page.locator("input.md-search__input").press_sequentially("gradcheck", delay=50)
+    page.locator(".md-search-result__link[href*='reference/gradcheck.html']").first.wait_for(
+        state="attached", timeout=30_000
+    )
