@@ -377,3 +377,10 @@ def test_pages_leave_no_traces_in_one_another(site):
     assert "3.14159265" in seen[0]
     assert "warn 11.0 False" in seen[0]
     assert seen[0] == seen[1]
+
+
+def test_assertions_count_even_where_python_leaves_them_out(site, monkeypatch):
+    """Python's switch that drops assertions does not reach the pages."""
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+    site.write('```python exec="on"\nassert False\n```\n')
+    assert site.build("--strict").returncode == 1
