@@ -42,6 +42,9 @@ class Moments:
         mean: Mean of the values; 0 where there are none.
         m2: Sum of squared deviations from the mean, in the square of the values' unit.
 
+    Raises:
+        ValueError: If the three fields differ in shape.
+
     Examples:
         >>> Moments.of(np.array([1.0, 3.0]))
         Moments(count=array(2), mean=array(2.), m2=array(2.))

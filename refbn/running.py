@@ -118,8 +118,8 @@ def exponential_average(
 
     Raises:
         TypeError: If `momentum` or another unknown name is passed.
-        ValueError: If `decay` is not from 0 to 1, a channel has not more than `ddof` values, or
-            the result is not finite.
+        ValueError: If `decay` is not from 0 to 1, a channel has not more than `ddof` values, the
+            numbers of channels differ, or the result is not finite.
 
     Examples:
         >>> moments = Moments.of([[1.0], [3.0]], axis=0)
@@ -156,7 +156,8 @@ def cumulative_average(
 
     Raises:
         TypeError: If `momentum` or another unknown name is passed.
-        ValueError: If a channel has not more than `ddof` values, or the result is not finite.
+        ValueError: If a channel has not more than `ddof` values, the numbers of channels differ, or
+            the result is not finite.
 
     Examples:
         >>> first, second = (Moments.of([[v], [v + 2.0]], axis=0) for v in (0.0, 10.0))

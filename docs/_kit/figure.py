@@ -170,10 +170,10 @@ def inline_svg(fig: Any, name: str, roles: dict[str, str], title: str, alt: str)
         mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}),
         warnings.catch_warnings(action="error"),
     ):
-        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        fig.savefig(buffer, format="svg")
     plt.close(fig)
     root = ET.fromstring(buffer.getvalue())  # noqa: S314 (our own text)
-    _drop(root, "metadata", "style")
+    _drop(root, "metadata", "style")  # the metadata hold a time
     if root.find(f".//{{{_SVG}}}image") is not None:
         raise ForeignColourError("a figure must be drawn in lines and areas; it holds pixels.")
     for element in root.iter():

@@ -451,21 +451,23 @@ def _unchanged() -> Iterator[None]:
     modules = {name: vars(sys.modules[name]) for name in _SHARED if name in sys.modules}
     before = {name: dict(module) for name, module in modules.items()}
     folder, environment = Path.cwd(), dict(os.environ)
-    yield
-    changed = [
-        f"{name}.{key}"
-        for name, module in modules.items()
-        for key, value in before[name].items()
-        if module.get(key) is not value and key != "_"
-    ]
-    changed += ["the working folder"] if Path.cwd() != folder else []
-    changed += [f"os.environ[{k!r}]" for k, v in environment.items() if os.environ.get(k) != v]
-    if changed:
+    try:
+        yield
+    finally:  # a block that raises, as it declares, must leave things in order too
+        changed = [
+            f"{name}.{key}"
+            for name, module in modules.items()
+            for key, value in before[name].items()
+            if module.get(key) is not value
+        ]
+        changed += ["the working folder"] if Path.cwd() != folder else []
+        changed += [f"os.environ[{k!r}]" for k, v in environment.items() if os.environ.get(k) != v]
         os.environ.update(environment)
         for name, module in modules.items():
             module.update(before[name])
         os.chdir(folder)
-        raise MeddlingError(f"the block left changed: {', '.join(changed)}")
+        if changed:
+            raise MeddlingError(f"the block left changed: {', '.join(changed)}")
 
 
 @contextlib.contextmanager
@@ -492,9 +494,11 @@ def _captured(output: io.StringIO) -> Iterator[None]:
         mock.patch("os._exit", refuse_exit),
     ):
         warnings.simplefilter("error")
-        yield
-    if lost:
-        raise lost[0]
+        try:
+            yield
+        finally:
+            if lost:
+                raise lost[0]
 
 
 def makeExtension(**kwargs: Any) -> PageExtension:  # noqa: N802 (Python-Markdown's name)

@@ -211,6 +211,20 @@ SLIPS = {
         "the block left changed: numpy.mean",
         "Put it back in the same block: other pages share it.",
     ),
+    "a function of NumPy that is replaced before a declared error": (
+        '```python exec="on" raises="ValueError"\nimport numpy as np\nnp.mean = None\n'
+        "int('a')\n```\n",
+        "docs/index.md:1: block 1 (",
+        "the block left changed: numpy.mean",
+        "Put it back in the same block: other pages share it.",
+    ),
+    "an error in a thread before a declared one": (
+        '```python exec="on" raises="ValueError"\nimport threading\n'
+        "t = threading.Thread(target=lambda: 1 / 0)\nt.start()\nt.join()\nint('a')\n```\n",
+        "docs/index.md:1: block 1 (",
+        "raised ZeroDivisionError: division by zero",
+        "Mend the code",
+    ),
     "another working folder": (
         '```python exec="on"\nimport os\nos.chdir("/")\n```\n',
         "docs/index.md:1: block 1 (",
