@@ -1,10 +1,9 @@
 """Shapes, dtypes and masks: what `refbn` accepts, and how it says no."""
 
-import re
-
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers import whole
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -236,11 +235,6 @@ def test_a_masked_array_is_refused():
     )
     with pytest.raises(TypeError, match=whole(message)):
         as_floating("x", np.ma.masked_invalid([1.0, np.nan]))
-
-
-def whole(message):
-    """Return a pattern that matches this message and no longer one."""
-    return f"^{re.escape(message)}\\Z"
 
 
 # Oracles

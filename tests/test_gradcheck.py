@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers import whole
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -317,8 +318,3 @@ def backward(dy, x, gamma, beta):
 def arguments(rng):
     """Return a batch, a scale and a shift."""
     return [rng.standard_normal((8, 3)), 1 + rng.random(3), rng.standard_normal(3)]
-
-
-def whole(message):
-    """Return a pattern that matches this message and no longer one."""
-    return f"^{re.escape(message)}\\Z"

@@ -1,9 +1,8 @@
 """The layer: which calls change what, and that a call that raises changes nothing."""
 
-import re
-
 import numpy as np
 import pytest
+from helpers import whole
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -615,8 +614,3 @@ def test_a_misspelt_attribute_is_an_error(name):
     """Setting what the layer does not have changes nothing silently."""
     with pytest.raises(AttributeError):
         setattr(BatchNorm(3), name, 1.0)
-
-
-def whole(message):
-    """Return a pattern that matches this message and no longer one."""
-    return f"^{re.escape(message)}\\Z"

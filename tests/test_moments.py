@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-import re
 from fractions import Fraction
 from functools import reduce
 
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers import laid_out, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -497,24 +497,3 @@ def fields(moments):
 def channel_of(moments, index):
     """Return the moments of one channel."""
     return Moments(*(a[index] for a in fields(moments)))
-
-
-def laid_out(x, layout):
-    """Return an equal array that lies differently in memory."""
-    match layout:
-        case "C":
-            return np.ascontiguousarray(x)
-        case "F":
-            return np.asfortranarray(x)
-        case "strided":
-            return np.repeat(x, 2, axis=0)[::2]
-        case "reversed":
-            return x[::-1, :, ::-1].copy()[::-1, :, ::-1]
-        case "transposed":
-            return x.transpose(1, 2, 0).copy().transpose(2, 0, 1)
-    raise AssertionError(layout)
-
-
-def whole(message):
-    """Return a pattern that matches this message and no longer one."""
-    return f"^{re.escape(message)}\\Z"

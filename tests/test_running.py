@@ -1,11 +1,11 @@
 """Running statistics: what the rules forget, what they keep, and what they refuse."""
 
 import dataclasses
-import re
 
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers import whole
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -349,8 +349,3 @@ def repeat(rule, running, batch, times, **keywords):
 def unpacked(running):
     """Return mean, variance and number of batches as lists and a number."""
     return running.mean.tolist(), running.var.tolist(), running.num_batches
-
-
-def whole(message):
-    """Return a pattern that matches this message and no longer one."""
-    return f"^{re.escape(message)}\\Z"

@@ -1,13 +1,13 @@
 """Forward and backward: the identities of batch normalisation, at the edges too."""
 
 import dataclasses
-import re
 from itertools import product
 
 import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
+from helpers import laid_out, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -939,20 +939,6 @@ def matrix(x, channel_axis):
     return np.moveaxis(x, channel_axis, -1).reshape(-1, x.shape[channel_axis])
 
 
-def laid_out(x, layout):
-    """Return an equal array that lies differently in memory."""
-    match layout:
-        case "F":
-            return np.asfortranarray(x)
-        case "strided":
-            return np.repeat(x, 2, axis=0)[::2]
-        case "reversed":
-            return x[::-1, :, ::-1].copy()[::-1, :, ::-1]
-        case "transposed":
-            return x.transpose(1, 2, 0).copy().transpose(2, 0, 1)
-    raise AssertionError(layout)
-
-
 def not_floating(name, dtype):
     """Return the message that refuses a dtype."""
     return (
@@ -980,8 +966,3 @@ def test_an_eps_that_is_no_finite_number_is_refused(eps):
     )
     with pytest.raises(ValueError, match=whole(message)):
         batch_norm_train(np.zeros((4, 3)), eps=eps)
-
-
-def whole(message):
-    """Return a pattern that matches this message and no longer one."""
-    return f"^{re.escape(message)}\\Z"
