@@ -1,4 +1,4 @@
-r"""Which axes are reduced, which one is kept, and how an array is cut into halves.
+r"""Which axes are reduced, which one is kept, and what an array may be made of.
 
 Everything that has to do with the shape of an array is decided here, so that the other
 modules can write down their equations as if every array were a matrix.
@@ -10,7 +10,6 @@ Two words are easily confused, so each has one meaning throughout `refbn`:
   and one beta for every position along it.
 """
 
-from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
@@ -19,10 +18,11 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-propagate_silently = np.errstate(invalid="ignore")
-"""Decorator: NaN and Inf go through and stay in their channel; Inf - Inf does not warn."""
+propagate_silently = np.errstate(invalid="ignore", under="ignore")
+"""Decorator: NaN and Inf go through and stay in their channel; what vanishes may vanish."""
 
 _REAL = ("float16", "bfloat16", "float32", "float64")
+_NUMPYS = {np.float16, np.float32, np.float64, np.complex128}  # bfloat16 is of another package
 
 
 def as_floating(name: str, value: npt.ArrayLike) -> Array:
@@ -47,7 +47,7 @@ def as_floating(name: str, value: npt.ArrayLike) -> Array:
             f"Pass {name}.data, and where=~np.ma.getmaskarray({name})."
         )
     array = np.asarray(value)
-    if array.dtype.name not in (*_REAL, "complex128"):
+    if array.dtype.type not in _NUMPYS and array.dtype.name != "bfloat16":
         raise TypeError(
             f"{name} must be an array of {', '.join(_REAL)}; got dtype {array.dtype}. "
             f"Convert it first, for example with np.asarray({name}, dtype=np.float64)."
@@ -152,6 +152,7 @@ def per_channel(
         TypeError: If `value` is not floating.
         ValueError: If its shape is not `(C,)`.
     """
+    reduced_axes(shape, channel_axis)  # which says what is wrong with the channel axis
     array = as_floating(name, value)
     channels = shape[channel_axis]
     if array.shape != (channels,):
@@ -161,24 +162,39 @@ def per_channel(
             f"with channel_axis={channel_axis}. "
             "Pass one value per channel, or another channel_axis."
         )
-    return expand(in_double(array), reduced_axes(shape, channel_axis))
+    return along_channels(in_double(array), len(shape), channel_axis)
 
 
-def expand(values: Array, axis: Iterable[int]) -> Array:
-    """Put the reduced axes back with length 1: the inverse of a reduction's change of shape.
+def along_channels(values: Array, ndim: int, channel_axis: int) -> Array:
+    """Shape one value per channel so that it broadcasts against an array.
 
     Args:
-        values: Result of a reduction over `axis`.
-        axis: The axes that the reduction ran over, non-negative.
+        values: Array of shape `(C,)`.
+        ndim: Number of axes of the array that it is to meet.
+        channel_axis: The axis of that array that holds the channels.
 
     Returns:
-        A view that broadcasts against the array that was reduced.
+        A view of shape `(1, .., C, .., 1)`.
 
     Examples:
-        >>> expand(np.array([1.0, 2.0, 3.0]), (0, 2)).shape
-        (1, 3, 1)
+        >>> along_channels(np.array([1.0, 2.0, 3.0]), ndim=4, channel_axis=1).shape
+        (1, 3, 1, 1)
     """
-    return np.expand_dims(values, tuple(axis))
+    shape = [1] * ndim
+    shape[channel_axis] = -1
+    return values.reshape(shape)
+
+
+def double(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the precision of all sums: complex128 for complex numbers, float64 for all others.
+
+    Args:
+        dtype: A dtype that `refbn` computes with.
+
+    Returns:
+        The dtype of sums of it.
+    """
+    return np.dtype(np.complex128 if dtype.kind == "c" else np.float64)
 
 
 def in_double(array: Array) -> Array:
@@ -193,23 +209,4 @@ def in_double(array: Array) -> Array:
     Returns:
         The array in double precision, not copied where it is already.
     """
-    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64, copy=False)
-
-
-def halves(array: Array, axis: Iterable[int]) -> tuple[Array, Array]:
-    """Cut an array in two along the longest of the given axes.
-
-    Args:
-        array: Array of any shape and any layout in memory.
-        axis: The axes that may be cut, at least one of them longer than 1.
-
-    Returns:
-        Two views, which together hold every value once.
-
-    Examples:
-        >>> [half.shape for half in halves(np.zeros((5, 3)), axis=(0,))]
-        [(2, 3), (3, 3)]
-    """
-    longest = max(axis, key=lambda a: array.shape[a])
-    left, right = np.split(array, [array.shape[longest] // 2], axis=longest)
-    return left, right
+    return array.astype(double(array.dtype), copy=False)

@@ -11,21 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from refbn.axes import (
-    Array,
-    as_floating,
-    as_mask,
-    expand,
-    halves,
-    in_double,
-    propagate_silently,
-)
-
-_BLOCK = 2**16  # values: half a mebibyte in float64, so that a block stays in a core's own cache
+from refbn.axes import Array, as_floating, as_mask, double, in_double, propagate_silently
+from refbn.blocks import Parts, Scratch, quick_sum, reduce_in_blocks, sum_of_products
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +105,9 @@ class Moments:
         """
         array = as_floating("x", x)
         axes = _normalized(axis, array.ndim)
-        return _pairwise(array, as_mask(where, array.shape), axes)
+        parts = _blockwise(array, as_mask(where, array.shape), axes)
+        count, center, slip, m2 = (np.squeeze(part, axes) for part in parts)
+        return cls(count, center + slip, m2)
 
     @propagate_silently
     def merge(self, other: Moments) -> Moments:
@@ -133,12 +127,12 @@ class Moments:
         References:
             Chan, Golub and LeVeque (1979), equation 2.1.
         """
-        count = self.count + other.count
-        delta = np.where(other.count > 0, other.mean - self.mean, 0.0)
-        share = other.count / np.maximum(count, 1)
-        mean = self.mean + delta * share
-        m2 = self.m2 + other.m2 + delta * (delta * (self.count * share))
-        return Moments(count, mean, m2)
+        mean_a, mean_b = np.broadcast_arrays(self.mean, other.mean)
+        rest = np.zeros_like(mean_a)  # of a mean in one part
+        count, center, slip, m2 = _merge(
+            (self.count, mean_a, rest, self.m2), (other.count, mean_b, rest, other.m2)
+        )
+        return Moments(count, center + slip, m2)
 
     def var(self, ddof: int = 0) -> Array:
         r"""Return the variance \(M_2 / (n - \mathrm{ddof})\).
@@ -182,37 +176,57 @@ def _normalized(axis: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
     return tuple(np.lib.array_utils.normalize_axis_tuple(axis, ndim))
 
 
-def _pairwise(x: Array, where: Array | None, axis: tuple[int, ...]) -> Moments:
-    """Halve until a block is small, then merge: the error grows with the logarithm of the size."""
-    if x.size <= _BLOCK or all(x.shape[a] == 1 for a in axis):
-        return _corrected_two_pass(in_double(x), where, axis)
-    left, right = halves(x, axis)
-    where_left, where_right = (None, None) if where is None else halves(where, axis)
-    return _pairwise(left, where_left, axis).merge(_pairwise(right, where_right, axis))
-
-
 @propagate_silently
-def _corrected_two_pass(x: Array, where: Array | None, axis: tuple[int, ...]) -> Moments:
-    """Centre by the mean, then once more by what rounding left in the mean.
+def _blockwise(x: Array, where: Array | None, axis: tuple[int, ...]) -> Parts:
+    """Return count, centre, slip and m2 of an array, with length 1 along the axes, from its blocks.
 
-    The deviations ought to sum to zero. What they sum to instead is the rounding error of the
-    mean: it is added to the mean and taken off the deviations. The sum of squares cannot become
-    negative, and a constant channel has its own value as its mean.
+    The mean is the sum of centre and slip. As long as it is in two parts, the difference of two
+    means is exact, also where both are a million times as large as their difference.
     """
-    mask = np.True_ if where is None else where
-    values = math.prod(x.shape[a] for a in axis)
-    total = np.sum(x, axis=axis, where=mask)
-    if where is None:
-        count = np.full(np.shape(total), values)
-    else:
-        count = np.asarray(np.sum(where, axis=axis))
-    n = np.maximum(count, 1)
-    mean = total / n
-    center = expand(mean, axis)
-    # what is masked out lies at the mean: however large it was, its square cannot overflow
-    deviation = (x if where is None else np.where(where, x, center)) - center
-    slip = np.sum(deviation, axis=axis, where=mask) / n
-    deviation -= expand(slip, axis)
-    # d * d, not |d|^2: for the complex step this must stay an analytic function
-    m2 = np.sum(deviation * deviation, axis=axis, where=mask)
-    return Moments(count, mean + slip, m2)
+    scratch, spare = Scratch(x, double(x.dtype)), Scratch(x, double(x.dtype))
+
+    def corrected_two_pass(x: Array, where: Array | None = None) -> Parts:
+        """Centre by the mean, then correct for what rounding left in the mean.
+
+        The centre is a number of the dtype of `x`. For anything narrower than float64 the
+        deviations are then exact, and so is their sum, as far as the total is. float64 has no
+        such room: there the deviations are centred once more by their own mean.
+        """
+        deviation = scratch.filled(x)
+        if where is not None:
+            deviation[~where] = 0
+        total = quick_sum(deviation, axis)
+        count = _count(x, where, axis)
+        n = np.maximum(count, 1)
+        center = in_double((total / n).astype(x.dtype))
+        kept: Any = True if where is None else where
+        np.subtract(deviation, center, out=deviation, where=kept)
+        if x.dtype.itemsize < deviation.dtype.itemsize:
+            slip = (total - n * center) / n
+            m2 = sum_of_products(deviation, deviation, axis, spare) - n * slip * slip
+        else:
+            slip = quick_sum(deviation, axis) / n
+            np.subtract(deviation, slip, out=deviation, where=kept)
+            m2 = sum_of_products(deviation, deviation, axis, spare)
+        return count, center, slip, m2
+
+    arrays = (x,) if where is None else (x, where)
+    return reduce_in_blocks(corrected_two_pass, _merge, axis, *arrays)
+
+
+def _count(x: Array, where: Array | None, axis: tuple[int, ...]) -> Array:
+    """Return how many values count, with length 1 along the axes."""
+    if where is not None:
+        return np.asarray(np.sum(where, axis=axis, keepdims=True))
+    shape = [1 if a in axis else length for a, length in enumerate(x.shape)]
+    return np.full(shape, math.prod(x.shape[a] for a in axis))
+
+
+def _merge(a: Parts, b: Parts) -> Parts:
+    """Return count, centre, slip and m2 of two sets of values: Chan, Golub and LeVeque (2.1)."""
+    (n_a, center_a, slip_a, m2_a), (n_b, center_b, slip_b, m2_b) = a, b
+    n = n_a + n_b
+    delta = np.where(n_b > 0, (center_b - center_a) + (slip_b - slip_a), 0.0)
+    share = n_b / np.maximum(n, 1)
+    m2 = m2_a + m2_b + delta * (delta * (n_a * share))
+    return n, center_a, slip_a + delta * share, m2

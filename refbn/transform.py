@@ -23,51 +23,83 @@ import numpy.typing as npt
 
 from refbn.axes import (
     Array,
+    along_channels,
     as_floating,
     as_mask,
     check_eps,
-    expand,
+    double,
     in_double,
     per_channel,
     propagate_silently,
     reduced_axes,
 )
+from refbn.blocks import (
+    Parts,
+    Scratch,
+    evaluate,
+    quick_sum,
+    reduce_in_blocks,
+    rounded,
+    sum_of_products,
+)
 from refbn.moments import Moments
+
+_DRIFT = 1e-12  # of mean + std: more than rounding leaves, less than a change of the batch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cache:
     r"""What the training forward pass hands on: to the backward pass, and to running statistics.
 
-    Keeping \(\hat{x}\) costs one array of the size of the batch. Recomputing it from \(x\) would
-    save that, but would go wrong silently if \(x\) were changed in place in between.
+    It keeps the batch itself, not a copy and not \(\hat{x}\), so that training needs no memory
+    beyond its output. The batch must therefore stay as it is until the backward pass, which
+    notices where it did not.
 
     Attributes:
-        x_hat: Normalised batch \(\hat{x}\), the shape of `x`, in float64; 0 where masked out.
+        x: The batch, the very array that the forward pass was given.
+        where: Mask of the shape of `x`, or None.
+        moments: Moments that the batch was normalised with, each field of shape `(C,)`; running
+            statistics are updated with them.
         inv_std: \(1 / \sqrt{\sigma^2 + \varepsilon}\), shape `(C,)`.
-        moments: Moments of the batch, each field of shape `(C,)`; running statistics are updated
-            with them.
         gamma: Scale \(\gamma\), shape `(C,)`, or None where there was none.
         has_beta: Whether there was a shift \(\beta\).
-        where: Mask of the shape of `x`, or None.
         channel_axis: The axis of the channels.
-        dtype: dtype of `x`, in which its gradient comes back.
+        own: Moments of the batch itself. They are `moments`, unless other workers hold a part.
     """
 
-    x_hat: Array
-    inv_std: Array
+    x: Array
+    where: Array | None
     moments: Moments
+    inv_std: Array
     gamma: Array | None
     has_beta: bool
-    where: Array | None
     channel_axis: int
-    dtype: np.dtype[np.generic]
+    own: Moments
 
     def __post_init__(self) -> None:
-        """Make the arrays read-only, so that a value stays what it was."""
-        for array in (self.x_hat, self.inv_std, self.gamma, self.where):
+        """Make the small arrays read-only, so that a value stays what it was."""
+        for array in (self.where, self.inv_std, self.gamma):
             if array is not None:
                 array.flags.writeable = False
+
+    @property
+    def x_hat(self) -> Array:
+        r"""Normalised batch \(\hat{x}\) in double precision, computed anew; 0 where masked out."""
+        mean, inv_std = self.along(self.moments.mean), self.along(self.inv_std)
+        if self.where is None:
+            return (in_double(self.x) - mean) * inv_std
+        return (np.where(self.where, in_double(self.x), mean) - mean) * inv_std
+
+    def along(self, values: Array) -> Array:
+        """Return one value per channel, shaped so that it broadcasts against the batch.
+
+        Args:
+            values: Array of shape `(C,)`.
+
+        Returns:
+            A view of shape `(1, .., C, .., 1)`.
+        """
+        return along_channels(values, self.x.ndim, self.channel_axis)
 
 
 class Gradients(NamedTuple):
@@ -84,7 +116,6 @@ class Gradients(NamedTuple):
     beta: Array | None
 
 
-@propagate_silently
 def normalize(
     x: npt.ArrayLike,
     mean: npt.ArrayLike,
@@ -119,12 +150,9 @@ def normalize(
         array([[0.],
                [1.]])
     """
-    x = as_floating("x", x)
-    x_hat, _ = _normalize(x, mean, var, eps, channel_axis)
-    return _in(x.dtype, x_hat)
+    return batch_norm_infer(x, mean, var, eps=eps, channel_axis=channel_axis)
 
 
-@propagate_silently
 def batch_norm_train(
     x: npt.ArrayLike,
     gamma: npt.ArrayLike | None = None,
@@ -174,36 +202,60 @@ def batch_norm_train(
         Ioffe and Szegedy (2015), algorithm 1.
     """
     x = as_floating("x", x)
-    axis = reduced_axes(x.shape, channel_axis)
     mask = as_mask(where, x.shape)
-    moments = Moments.of(x, axis=axis, where=mask)
+    moments = Moments.of(x, axis=reduced_axes(x.shape, channel_axis), where=mask)
+    return train_with(moments, moments, x, gamma, beta, eps, channel_axis, mask)
+
+
+@propagate_silently
+def train_with(
+    moments: Moments,
+    own: Moments,
+    x: Array,
+    gamma: npt.ArrayLike | None,
+    beta: npt.ArrayLike | None,
+    eps: float,
+    channel_axis: int,
+    where: Array | None,
+) -> tuple[Array, Cache]:
+    """Train with moments that may be those of a larger batch, of which `x` is one part.
+
+    Args:
+        moments: Moments to normalise with, each field of shape `(C,)`.
+        own: Moments of `x` alone.
+        x: Batch as in [`batch_norm_train`][refbn.batch_norm_train]; an array.
+        gamma: Scale, or None.
+        beta: Shift, or None.
+        eps: Epsilon.
+        channel_axis: The axis of `x` that holds the channels.
+        where: Mask of the shape of `x`, or None.
+
+    Returns:
+        `y` and the [`Cache`][refbn.Cache].
+
+    Raises:
+        ValueError: If a channel has no values, or as in `batch_norm_train`.
+    """
     if np.any(moments.count == 0):
         raise ValueError(
             "training needs at least 1 value per channel to take a mean of; "
             f"got none in channels {np.flatnonzero(moments.count == 0).tolist()} "
             f"for x.shape={x.shape}. Leave out empty batches, or use batch_norm_infer."
         )
-    kept = x if mask is None else np.where(mask, x, x.dtype.type(0))
-    x_hat, inv_std = _normalize(kept, moments.mean, moments.var(), eps, channel_axis)
-    y = _scale_and_shift(x_hat, gamma, beta, channel_axis)
-    if mask is not None:
-        x_hat, y = np.where(mask, x_hat, 0.0), np.where(mask, y, 0.0)
-    elif y is x_hat:  # the cache keeps x_hat, and y is the caller's to change
-        y = x_hat.copy()
+    given = _Given.of(x, moments.mean, moments.var(), gamma, beta, eps, channel_axis)
     cache = Cache(
-        x_hat=x_hat,
-        inv_std=inv_std,
+        x=x,
+        where=None if where is None else where.copy(),
         moments=moments,
+        inv_std=given.inv_std.ravel(),
         gamma=None if gamma is None else np.array(gamma),
         has_beta=beta is not None,
-        where=None if mask is None else mask.copy(),
         channel_axis=channel_axis,
-        dtype=x.dtype,
+        own=own,
     )
-    return _in(x.dtype, y), cache
+    return _straight_line(x, given, where), cache
 
 
-@propagate_silently
 def batch_norm_backward(dy: npt.ArrayLike, cache: Cache) -> Gradients:
     r"""Carry the gradient of the loss back through a training batch norm.
 
@@ -241,26 +293,86 @@ def batch_norm_backward(dy: npt.ArrayLike, cache: Cache) -> Gradients:
             f"cache must be the Cache of the forward pass; got {type(cache).__name__}. "
             "batch_norm_train returns two values, y and the cache: pass the second."
         )
-    dy = _gradient_like(dy, cache.x_hat.shape)
-    if cache.where is not None:
-        dy = np.where(cache.where, dy, 0.0)
-    axis = reduced_axes(dy.shape, cache.channel_axis)
-    n = cache.moments.count
-    dgamma, dbeta = _parameter_gradients(dy, cache.x_hat, axis)
-
-    direct = dy
-    through_mean = expand(dbeta / n, axis)
-    through_var = cache.x_hat * expand(dgamma / n, axis)
-
-    slope = expand(_slope(cache.gamma, cache.inv_std), axis)
-    dx = slope * (direct - through_mean - through_var)
-    if cache.where is not None:
-        dx = np.where(cache.where, dx, 0.0)
+    dgamma, dbeta = gradient_sums(dy, cache)
     return Gradients(
-        x=_in(cache.dtype, dx),
+        x=gradient_with(dgamma, dbeta, dy, cache),
         gamma=None if cache.gamma is None else dgamma,
         beta=dbeta if cache.has_beta else None,
     )
+
+
+@propagate_silently
+def gradient_sums(dy: npt.ArrayLike, cache: Cache) -> tuple[Array, Array]:
+    r"""Return the two sums over the batch that its gradients are made of.
+
+    $$d\gamma = \sum dy\, \hat{x}, \qquad d\beta = \sum dy$$
+
+    Args:
+        dy: Gradient of the loss with respect to `y`.
+        cache: What the forward pass returned beside `y`.
+
+    Returns:
+        Two arrays of shape `(C,)`.
+
+    Raises:
+        TypeError: If `dy` is not floating.
+        ValueError: If `dy` is not of the shape of `y`, or the batch is not what it was.
+    """
+    dy = _gradient_like(dy, cache.x.shape)
+    products, dbeta, drift = _sums(dy, cache.x, cache.moments.mean, cache.channel_axis, cache.where)
+    n, mean, m2 = cache.own.count, cache.own.mean, cache.own.m2
+    drift = drift - n * (mean - cache.moments.mean)
+    changed = np.abs(drift) > _DRIFT * (n * np.abs(mean) + np.sqrt(n * np.abs(m2)))
+    if np.any(changed):
+        raise ValueError(
+            "the batch must still be what it was in the forward pass, because the backward pass "
+            f"reads it again; got other values in channels {np.flatnonzero(changed).tolist()}. "
+            "Call backward before you write into x, or pass a copy of x to the forward pass."
+        )
+    return cache.inv_std * products, dbeta
+
+
+@propagate_silently
+def gradient_with(dgamma: Array, dbeta: Array, dy: npt.ArrayLike, cache: Cache) -> Array:
+    """Return the gradient of x, given the two sums over the batch, or over all its parts.
+
+    Args:
+        dgamma: Sum of `dy * x_hat`, shape `(C,)`.
+        dbeta: Sum of `dy`, shape `(C,)`.
+        dy: Gradient of the loss with respect to `y`, of the shape of `x`.
+        cache: What the forward pass returned beside `y`.
+
+    Returns:
+        `dx`, of the shape and dtype of `x`.
+    """
+    n = cache.moments.count
+    slope = cache.inv_std if cache.gamma is None else in_double(cache.gamma) * cache.inv_std
+    mean, rest_of_mean = rounded(cache.moments.mean, cache.x.dtype)
+    mean_dy, rest_of_dy = rounded(dbeta / n, cache.x.dtype)
+    tilt = cache.inv_std * dgamma / n
+    rest = tilt * rest_of_mean - rest_of_dy
+
+    def formula(
+        dx: Array,
+        through_var: Array,
+        x: Array,
+        dy: Array,
+        mean: Array,
+        mean_dy: Array,
+        tilt: Array,
+        rest: Array,
+        slope: Array,
+    ) -> None:
+        # slope * (dy - mean_dy - x_hat * mean of dy * x_hat), and what rounding took from the means
+        np.subtract(x, mean, out=through_var)
+        through_var *= tilt
+        np.subtract(dy, mean_dy, out=dx)
+        dx -= through_var
+        dx += rest
+        dx *= slope
+
+    numbers = [cache.along(v) for v in (mean, mean_dy, tilt, rest, slope)]
+    return evaluate(formula, (cache.x, np.asarray(dy)), numbers, cache.where)
 
 
 @propagate_silently
@@ -306,8 +418,7 @@ def batch_norm_infer(
         Ioffe and Szegedy (2015), section 3.1.
     """
     x = as_floating("x", x)
-    x_hat, _ = _normalize(x, mean, var, eps, channel_axis)
-    return _in(x.dtype, _scale_and_shift(x_hat, gamma, beta, channel_axis))
+    return _straight_line(x, _Given.of(x, mean, var, gamma, beta, eps, channel_axis))
 
 
 @propagate_silently
@@ -353,77 +464,105 @@ def batch_norm_infer_backward(
     """
     x = as_floating("x", x)
     dy = _gradient_like(dy, x.shape)
-    axis = reduced_axes(x.shape, channel_axis)
-    x_hat, inv_std = _normalize(x, mean, var, eps, channel_axis)
-    if gamma is not None:
-        gamma = np.squeeze(per_channel("gamma", gamma, x.shape, channel_axis), axis)
-    if beta is not None:
-        per_channel("beta", beta, x.shape, channel_axis)  # checked as in the forward pass
-    dgamma, dbeta = _parameter_gradients(dy, x_hat, axis)
-    dx = expand(_slope(gamma, inv_std), axis) * dy
+    given = _Given.of(x, mean, var, gamma, beta, eps, channel_axis)
+    products, dbeta, _ = _sums(dy, x, given.mean.ravel(), channel_axis)
+
+    def formula(dx: Array, _: Array, __: Array, dy: Array, slope: Array) -> None:
+        np.multiply(dy, slope, out=dx)
+
     return Gradients(
-        x=_in(x.dtype, dx),
-        gamma=None if gamma is None else dgamma,
+        x=evaluate(formula, (x, dy), [given.slope]),
+        gamma=None if gamma is None else given.inv_std.ravel() * products,
         beta=None if beta is None else dbeta,
     )
 
 
-def _normalize(
-    x: Array, mean: npt.ArrayLike, var: npt.ArrayLike, eps: float, channel_axis: int
-) -> tuple[Array, Array]:
-    """Return x_hat in double precision, and 1 / sqrt(var + eps) of shape (C,)."""
+class _Given(NamedTuple):
+    """What one straight line per channel is made of, each of shape (1, .., C, .., 1)."""
+
+    mean: Array
+    inv_std: Array
+    slope: Array
+    beta: Array
+
+    @classmethod
+    def of(
+        cls,
+        x: Array,
+        mean: npt.ArrayLike,
+        var: npt.ArrayLike,
+        gamma: npt.ArrayLike | None,
+        beta: npt.ArrayLike | None,
+        eps: float,
+        channel_axis: int,
+    ) -> _Given:
+        """Check all that is given, and return it in double precision."""
+        reduced_axes(x.shape, channel_axis)
+        mean = per_channel("mean", mean, x.shape, channel_axis)
+        var = per_channel("var", var, x.shape, channel_axis)
+        check_eps(eps)
+        if np.any(var.real < 0):
+            raise ValueError(
+                f"var must not be negative; got var={var.ravel().tolist()}. "
+                "A variance that comes out negative was computed as E[x²] - E[x]²; use Moments.of."
+            )
+        if np.any(var + eps == 0):
+            raise ValueError(
+                "var + eps must be positive to divide by its root; "
+                f"got 0 in channels {np.flatnonzero(var + eps == 0).tolist()}. "
+                "These channels hardly vary: pass eps above 0, usually 1e-5."
+            )
+        inv_std = slope = 1.0 / np.sqrt(var + eps)
+        if gamma is not None:
+            slope = per_channel("gamma", gamma, x.shape, channel_axis) * inv_std
+        zero = np.zeros_like(mean)
+        beta = zero if beta is None else per_channel("beta", beta, x.shape, channel_axis)
+        return cls(mean, inv_std, slope, beta)
+
+
+def _straight_line(x: Array, given: _Given, where: Array | None = None) -> Array:
+    """Return slope * (x - mean) + beta, where what rounding takes from the mean goes to beta."""
+    mean, rest = rounded(given.mean, x.dtype)
+    numbers = [mean, given.slope, given.beta - given.slope * rest]
+
+    def formula(y: Array, _: Array, x: Array, mean: Array, slope: Array, beta: Array) -> None:
+        np.subtract(x, mean, out=y)
+        y *= slope
+        y += beta
+
+    return evaluate(formula, (x,), numbers, where)
+
+
+def _sums(
+    dy: Array, x: Array, mean: Array, channel_axis: int, where: Array | None = None
+) -> tuple[Array, ...]:
+    """Return the sums of dy * (x - mean), of dy and of x - mean, each of shape (C,)."""
     axis = reduced_axes(x.shape, channel_axis)
-    mean = per_channel("mean", mean, x.shape, channel_axis)
-    var = per_channel("var", var, x.shape, channel_axis)
-    check_eps(eps)
-    if np.any(var.real < 0):
-        raise ValueError(
-            f"var must not be negative; got var={var.ravel().tolist()}. "
-            "A variance that comes out negative was computed as E[x²] - E[x]²; use Moments.of."
-        )
-    if np.any(var + eps == 0):
-        raise ValueError(
-            "var + eps must be positive to divide by its root; "
-            f"got 0 in channels {np.flatnonzero(var + eps == 0).tolist()}. "
-            "These channels hardly vary: pass eps above 0, usually 1e-5."
-        )
-    std = np.sqrt(var + eps)
-    return (in_double(x) - mean) / std, np.squeeze(1.0 / std, axis)
 
+    room = [Scratch(x, np.result_type(double(x.dtype), double(dy.dtype))) for _ in range(3)]
 
-def _scale_and_shift(
-    x_hat: Array, gamma: npt.ArrayLike | None, beta: npt.ArrayLike | None, channel_axis: int
-) -> Array:
-    """Return gamma * x_hat + beta, where either may be absent."""
-    y = x_hat
-    if gamma is not None:
-        y = per_channel("gamma", gamma, x_hat.shape, channel_axis) * y
-    if beta is not None:
-        y = y + per_channel("beta", beta, x_hat.shape, channel_axis)
-    return y
+    def block(dy: Array, x: Array, mean: Array, where: Array | None = None) -> Parts:
+        dy, deviation = room[0].filled(dy), room[1].filled(x)
+        deviation -= mean
+        if where is not None:
+            dy[~where], deviation[~where] = 0, 0
+        products = sum_of_products(dy, deviation, axis, room[2])
+        return products, quick_sum(dy, axis), quick_sum(deviation, axis)
 
+    def merge(a: Parts, b: Parts) -> Parts:
+        return tuple(left + right for left, right in zip(a, b, strict=True))
 
-def _in(dtype: np.dtype[np.generic], y: Array) -> Array:
-    """Return y in a dtype; complex stays complex, whichever argument brought it in."""
-    return y if y.dtype.kind == "c" else y.astype(dtype, copy=False)
+    arrays = [dy, x, along_channels(mean, x.ndim, channel_axis)]
+    arrays += [] if where is None else [where]
+    return tuple(np.squeeze(s, axis) for s in reduce_in_blocks(block, merge, axis, *arrays))
 
 
 def _gradient_like(dy: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
-    """Return dy in double precision, or say how its shape differs from that of y."""
+    """Return dy as an array, or say how its shape differs from that of y."""
     array = as_floating("dy", dy)
     if array.shape != shape:
         raise ValueError(
             f"dy must have the shape of y, {shape}; got dy.shape={array.shape}. "
             "Pass the gradient that belongs to this forward pass."
         )
-    return in_double(array)
-
-
-def _parameter_gradients(dy: Array, x_hat: Array, axis: tuple[int, ...]) -> tuple[Array, Array]:
-    """Return dgamma and dbeta, each of shape (C,): the sums that the backward pass is made of."""
-    return np.sum(dy * x_hat, axis=axis), np.sum(dy, axis=axis)
-
-
-def _slope(gamma: Array | None, inv_std: Array) -> Array:
-    """Return dy/dx for fixed statistics, shape (C,): gamma / sqrt(var + eps)."""
-    return inv_std if gamma is None else in_double(gamma) * inv_std
+    return array

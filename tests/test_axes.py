@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from refbn.axes import as_floating, as_mask, expand, halves, in_double, per_channel, reduced_axes
+from refbn.axes import as_floating, as_mask, in_double, per_channel, reduced_axes
 
 REAL_DTYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
 SHAPES = st.lists(st.integers(1, 4), min_size=2, max_size=5).map(tuple)
@@ -44,14 +44,6 @@ def test_reduced_and_kept_axes_are_all_axes(shape, data):
 
 
 @given(shape=SHAPES, data=st.data())
-def test_expand_undoes_a_reduction(shape, data):
-    """Expanding a sum over some axes gives the sum that keeps these axes with length 1."""
-    axis = data.draw(st.sets(st.integers(0, len(shape) - 1)).map(tuple))
-    x = np.arange(np.prod(shape), dtype=float).reshape(shape)
-    np.testing.assert_array_equal(expand(x.sum(axis), iter(axis)), x.sum(axis, keepdims=True))
-
-
-@given(shape=SHAPES, data=st.data())
 def test_per_channel_is_what_a_loop_over_channels_does(shape, data):
     """Meeting a per-channel value is the same as going through the channels one by one."""
     channel_axis = data.draw(st.integers(-len(shape), len(shape) - 1))
@@ -59,30 +51,6 @@ def test_per_channel_is_what_a_loop_over_channels_does(shape, data):
     met = np.ones(shape) * per_channel("beta", values, shape, channel_axis)
     for i, value in enumerate(values):
         assert np.all(np.take(met, i, axis=channel_axis) == value)
-
-
-@given(shape=SHAPES.filter(lambda shape: max(shape) > 1), data=st.data())
-def test_halves_hold_every_value_once(shape, data):
-    """Two halves put together are the array; they cut the longest axis, in the middle."""
-    longest = max(shape)
-    others = data.draw(st.sets(st.integers(0, len(shape) - 1)))
-    axis = (*sorted(others - {shape.index(longest)}), shape.index(longest))
-    x = np.arange(np.prod(shape)).reshape(shape)
-    left, right = halves(x, iter(axis))
-    cut = next(a for a in axis if shape[a] == longest)
-    np.testing.assert_array_equal(np.concatenate([left, right], axis=cut), x)
-    assert right.shape[cut] - left.shape[cut] in {0, 1}
-
-
-def test_halves_are_views():
-    """Halving copies nothing."""
-    x = np.zeros((4, 3))
-    assert all(np.shares_memory(x, half) for half in halves(x, (0,)))
-
-
-def test_halves_leave_other_axes_alone():
-    """An axis that may not be cut stays whole, even where it is the longest."""
-    assert [half.shape for half in halves(np.zeros((4, 9, 2)), (0, 2))] == [(2, 9, 2), (2, 9, 2)]
 
 
 @pytest.mark.parametrize("dtype", [*REAL_DTYPES, np.complex128, ">f8"])
@@ -132,11 +100,6 @@ def test_no_mask_is_none():
 
 
 # Edges and errors
-
-
-def test_halves_of_an_odd_length():
-    """Of an odd length the second half has one more."""
-    assert [half.tolist() for half in halves(np.arange(3), (0,))] == [[0], [1, 2]]
 
 
 @pytest.mark.parametrize(

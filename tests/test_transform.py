@@ -336,7 +336,9 @@ def test_parameter_gradients_are_sums(batch):
     _, cache = batch_norm_train(x, gamma, beta)
     gradients = batch_norm_backward(dy, cache)
     np.testing.assert_array_equal(gradients.beta, dy.sum(axis=0))
-    np.testing.assert_array_equal(gradients.gamma, (dy * cache.x_hat).sum(axis=0))
+    # the sum is taken before it is divided by the standard deviation, or after
+    terms = np.abs(dy * cache.x_hat).sum(axis=0)
+    assert np.all(np.abs(gradients.gamma - (dy * cache.x_hat).sum(axis=0)) <= 8 * U * terms)
 
 
 @given(d=st.floats(1e-3, 1e3), eps=EPS, dy=FLOATS)
@@ -434,16 +436,16 @@ def test_dtypes(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32])
-def test_the_output_is_rounded_once(dtype, rng):
-    """In less precision the results are those in double precision, rounded at the very end."""
+def test_less_precision_means_less_precise_results_only(dtype, rng):
+    """In less precision the results are those in double precision, to a few of its roundings."""
     x, dy = (100 + rng.standard_normal((2, 99, 4))).astype(dtype)
     gamma, beta = rng.standard_normal((2, 4)).astype(dtype)
     double = [a.astype(np.float64) for a in (x, dy, gamma, beta)]
-    with np.errstate(under="ignore"):  # a gradient near 0 may be subnormal in float16
-        low = both_passes(x, dy, gamma, beta)
-        high = [a.astype(b.dtype) for a, b in zip(both_passes(*double), low, strict=True)]
+    low, high = both_passes(x, dy, gamma, beta), both_passes(*double)
     for a, b in zip(low, high, strict=True):
-        assert a.tobytes() == b.tobytes()
+        # three roundings on the way to a result, relative to its largest terms
+        unit = float(ml_dtypes.finfo(a.dtype).eps)
+        assert np.max(np.abs(a.astype(np.float64) - b)) <= 2 * unit * np.max(np.abs(b))
 
 
 def test_half_precision_does_not_overflow():
@@ -644,16 +646,53 @@ def test_arguments_are_not_written_to(rng):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("scaled", [False, True])
 def test_the_results_share_no_memory(masked, scaled, rng):
-    """What is done in place to x or y afterwards, as by a ReLU, does not reach backward."""
+    """What is done in place to y or a parameter, as by a ReLU, does not reach backward."""
     x, dy = rng.standard_normal((2, 6, 3))
     gamma, beta = np.full((2, 3), 2.0) if scaled else (None, None)
     where = np.ones((6, 1), bool) if masked else None
     y, cache = batch_norm_train(x, gamma, beta, where=where)
     before = batch_norm_backward(dy, cache).x.tobytes()
-    for a in (x, y, gamma, where):
+    for a in (y, gamma, where):
         if a is not None:
             a[...] = 0
     assert batch_norm_backward(dy, cache).x.tobytes() == before
+
+
+CHANGES = {
+    "relu": lambda x: np.maximum(x, 0, out=x),
+    "scaled": lambda x: np.multiply(x, 1.001, out=x),
+    "shifted": lambda x: np.add(x, 1e-6, out=x),
+    "the next batch": lambda x: np.copyto(x, np.random.default_rng(1).standard_normal(x.shape)),
+    "one value": lambda x: x.__setitem__((3, 1), x[3, 1] + 1e-6),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_batch_that_was_written_to_is_refused(change, masked, rng):
+    """Backward reads the batch again, and says so if the batch has changed in between."""
+    x, dy = rng.standard_normal((2, 6, 3))
+    _, cache = batch_norm_train(x, where=np.ones((6, 1), bool) if masked else None)
+    before = x.copy()
+    change(x)
+    changed = np.flatnonzero(np.any(x != before, axis=0)).tolist()
+    message = (
+        "the batch must still be what it was in the forward pass, because the backward pass "
+        f"reads it again; got other values in channels {changed}. "
+        "Call backward before you write into x, or pass a copy of x to the forward pass."
+    )
+    with pytest.raises(ValueError, match=whole(message)):
+        batch_norm_backward(dy, cache)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e6, 1e15])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_batch_that_was_not_written_to_is_never_refused(offset, dtype, rng):
+    """Rounding alone, however large the mean, does not look like a change of the batch."""
+    for shape in [(2, 3), (1000, 3), (70, 3, 1000)]:
+        x = (offset + rng.standard_normal(shape)).astype(dtype)
+        _, cache = batch_norm_train(x)
+        batch_norm_backward(rng.standard_normal(shape), cache)
 
 
 def test_the_output_of_inference_is_new(rng):
@@ -671,13 +710,13 @@ def test_the_output_of_inference_is_new(rng):
 
 
 def test_a_cache_stays_what_it_was(rng):
-    """A cache is frozen, and so are its arrays."""
+    """A cache is frozen, and so are its arrays, but for the batch, which is the caller's."""
     where = rng.random((6, 3)) < 0.9
     _, cache = batch_norm_train(rng.standard_normal((6, 3)), np.ones(3), where=where)
     for field in dataclasses.fields(cache):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(cache, field.name, None)
-    for array in (cache.x_hat, cache.inv_std, cache.gamma, cache.where):
+    for array in (cache.inv_std, cache.gamma, cache.where):
         assert not array.flags.writeable
 
 

@@ -1,0 +1,288 @@
+r"""Walk through arrays of any size and layout in blocks, within a few mebibytes.
+
+A sum over a large array is made of the sums over its two halves, and so on until a block fits into
+a cache. That is fast, as a value is fetched from memory once for all that is done with it; it is
+accurate, as rounding errors grow with the logarithm of the size only; and it copies no array whole.
+All walking happens here. The other modules say what is done with a block, and how the results of
+two halves are merged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from refbn.axes import Array, double
+
+Parts = tuple[Array, ...]
+
+_BLOCK = 2**18  # values: two mebibytes in float64, so that a block stays in a cache
+_CHANNELS = 2**10  # kept together in a block: with more, there are few values for each to reduce
+_WORTH_A_DOT = 64  # values: for shorter rows, calling a dot product costs more than it saves
+_DOUBLE = 8  # bytes of a float64; a complex128 has more
+_TINY, _HUGE = 1e-37, 1e30  # float32 ends at 1e-38 and 3e38
+
+
+def blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Walk through arrays side by side.
+
+    Args:
+        *arrays: Arrays that broadcast to the shape of the first, which decides the blocks.
+
+    Yields:
+        Views of all arrays, which together hold every position of the first array once.
+
+    Examples:
+        >>> [block.shape for (block,) in blocks(np.zeros((3, 200_000)))]
+        [(1, 200000), (1, 200000), (1, 200000)]
+    """
+    x = arrays[0]
+    if x.size <= _BLOCK:
+        yield arrays
+        return
+    for half in halves(_outermost(x, range(x.ndim)), *arrays):
+        yield from blocks(*half)
+
+
+def reduce_in_blocks(
+    function: Callable[..., Parts],
+    merge: Callable[[Parts, Parts], Parts],
+    axis: tuple[int, ...],
+    *arrays: Array,
+) -> Parts:
+    """Reduce arrays block by block, and merge the results pair by pair.
+
+    Args:
+        function: What turns one block of each array into a tuple of arrays that have length 1
+            along `axis` and the length of the block along all other axes.
+        merge: What makes one such tuple of two, whose blocks lay side by side along `axis`.
+        axis: The axes that are reduced, non-negative.
+        *arrays: Arrays that broadcast to the shape of the first, which decides the blocks.
+
+    Returns:
+        The tuple for the whole arrays.
+    """
+    x = arrays[0]
+    if x.size <= _BLOCK:
+        return function(*arrays)
+    kept = [k for k in range(x.ndim) if k not in axis]
+    many = math.prod(x.shape[k] for k in kept) > _CHANNELS
+    cut = _outermost(x, kept if many else range(x.ndim))
+    left, right = halves(cut, *arrays)
+    first = reduce_in_blocks(function, merge, axis, *left)
+    second = reduce_in_blocks(function, merge, axis, *right)
+    if cut in axis:
+        return merge(first, second)
+    return tuple(np.concatenate(pair, axis=cut) for pair in zip(first, second, strict=True))
+
+
+def halves(cut: int, *arrays: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Cut arrays in two along an axis.
+
+    Args:
+        cut: The axis, non-negative.
+        *arrays: Arrays of any layout. The first must be longer than 1 along the axis; those of
+            length 1, which broadcast, go whole into both halves.
+
+    Returns:
+        Views of the first halves, and views of the second ones.
+
+    Examples:
+        >>> left, right = halves(0, np.zeros((5, 3)), np.zeros((1, 3)))
+        >>> [array.shape for array in left], [array.shape for array in right]
+        ([(2, 3), (1, 3)], [(3, 3), (1, 3)])
+    """
+    middle, before, whole = arrays[0].shape[cut] // 2, (slice(None),) * cut, slice(None)
+
+    def part(which: slice) -> tuple[Array, ...]:
+        return tuple([a[(*before, whole if a.shape[cut] == 1 else which)] for a in arrays])
+
+    return part(slice(None, middle)), part(slice(middle, None))
+
+
+def _outermost(x: Array, axes: Iterable[int]) -> int:
+    """Return the axis, longer than 1, along which neighbours lie farthest apart in memory."""
+    return max((abs(x.strides[a]), a) for a in axes if x.shape[a] > 1)[1]
+
+
+class Scratch:
+    """Memory for one block, used again for the next: new memory would cost more than the sums."""
+
+    __slots__ = ("_memory",)
+
+    def __init__(self, x: Array, dtype: npt.DTypeLike) -> None:
+        """Make room for any block of an array.
+
+        Args:
+            x: The array that will be walked through.
+            dtype: The dtype to compute in.
+        """
+        self._memory = np.empty(min(x.size, _BLOCK), dtype)
+
+    def like(self, block: Array) -> Array:
+        """Return the memory in the shape of a block, with anything in it.
+
+        Args:
+            block: A block of the array, of any layout.
+
+        Returns:
+            A contiguous array, which the next call overwrites.
+        """
+        return self._memory[: block.size].reshape(block.shape)
+
+    def filled(self, block: Array) -> Array:
+        """Return a copy of a block in the dtype to compute in.
+
+        Args:
+            block: A block of the array, of any layout.
+
+        Returns:
+            A contiguous array, which the next call overwrites.
+        """
+        copy = self.like(block)
+        copy[...] = block
+        return copy
+
+
+def quick_sum(a: Array, axis: tuple[int, ...]) -> Array:
+    """Return the sum over some axes, which stay with length 1, in an order of no merit.
+
+    Outer axes are summed as a matrix product, which is fast, but does not add pairwise. This is
+    for sums whose rounding errors are corrected, or small beside what they are used for.
+
+    Args:
+        a: Contiguous array in double precision.
+        axis: The axes to sum over, non-negative.
+
+    Returns:
+        Sums of the shape of `a` with length 1 along `axis`.
+
+    Examples:
+        >>> quick_sum(np.array([[1.0, 2.0], [3.0, 4.0]]), (0,))
+        array([[4., 6.]])
+    """
+    outer = next((k for k in range(a.ndim) if k not in axis), a.ndim)
+    rows = math.prod(a.shape[:outer])
+    if rows > 1:
+        a = (np.ones(rows) @ a.reshape(rows, -1)).reshape((1,) * outer + a.shape[outer:])
+    return np.asarray(np.add.reduce(a, axis=axis, keepdims=True))
+
+
+def sum_of_products(a: Array, b: Array, axis: tuple[int, ...], scratch: Scratch) -> Array:
+    """Return the sum of `a * b` over some axes, which stay with length 1, added pairwise.
+
+    NumPy adds pairwise along the last axis only, and along the first one after the other. So the
+    products are folded in halves here. Where the last axes are summed and long, each stretch of
+    them is a dot product first.
+
+    Args:
+        a: Contiguous array in double precision.
+        b: Array like `a`.
+        axis: The axes to sum over, non-negative.
+        scratch: Memory that holds neither `a` nor `b`.
+
+    Returns:
+        Sums of the shape of `a` with length 1 along `axis`; complex numbers are not conjugated.
+
+    Examples:
+        >>> a = np.array([[1.0, 2.0], [3.0, 4.0]])
+        >>> sum_of_products(a, a, (0,), Scratch(a, a.dtype))
+        array([[10., 20.]])
+    """
+    inner = max((k for k in range(a.ndim) if k not in axis), default=-1) + 1
+    stretch = math.prod(a.shape[inner:])
+    if stretch < _WORTH_A_DOT:
+        sums = np.multiply(a, b, out=scratch.like(a))
+    else:
+        rows = (*a.shape[:inner], stretch)
+        dots = np.vecdot(a.reshape(rows).conj(), b.reshape(rows))  # vecdot conjugates once more
+        sums = dots.reshape(*dots.shape, *(1,) * (a.ndim - inner))
+    for cut in axis:
+        while sums.shape[cut] > 1:
+            (shorter,), (sums,) = halves(cut, sums)
+            sums[tuple(map(slice, shorter.shape))] += shorter
+    return np.asarray(np.add.reduce(sums, axis=axis, keepdims=True))  # not in scratch memory
+
+
+def evaluate(
+    formula: Callable[..., None],
+    arrays: Sequence[Array],
+    numbers: Sequence[Array],
+    where: Array | None = None,
+) -> Array:
+    """Return what a formula makes of some arrays and of some numbers for each channel.
+
+    Arrays narrower than float64 are computed with in float32, except in channels whose numbers it
+    cannot hold. Complex stays complex, whichever argument brought it in.
+
+    Args:
+        formula: Function `(out, spare, *arrays, *numbers)` that writes its result for one block
+            into `out`, and may use `spare` as it likes.
+        arrays: Arrays of one shape.
+        numbers: Arrays in double precision that broadcast to that shape, one value per channel.
+        where: Mask of that shape, or None; the result is 0 where it is False.
+
+    Returns:
+        Array of the shape, the layout and the dtype of the first array.
+    """
+    dtype = arrays[0].dtype
+    if any(a.dtype.kind == "c" for a in (*arrays, *numbers)):
+        dtype = np.dtype(np.complex128)
+    y = np.empty_like(arrays[0], dtype=dtype)
+    if where is not None:  # what is masked out may be anything, but must not overflow
+        arrays = [np.where(where, a, a.dtype.type(0)) for a in arrays]
+    if dtype.itemsize >= _DOUBLE:
+        _sweep(formula, y, double(dtype), arrays, numbers)
+    else:
+        wide = ~np.logical_and.reduce([_fits_float32(value) for value in numbers])
+        narrow = [np.where(wide, 0, value).astype(np.float32) for value in numbers]
+        _sweep(formula, y, np.dtype(np.float32), arrays, narrow)
+        if wide.any():
+            exact = np.empty_like(y, dtype=np.float64)
+            _sweep(formula, exact, exact.dtype, arrays, numbers)
+            np.copyto(y, exact, casting="unsafe", where=wide)
+    if where is not None:
+        y[~where] = 0
+    return y
+
+
+def rounded(value: Array, dtype: np.dtype[np.generic]) -> tuple[Array, Array]:
+    """Cut a number in two: what [`evaluate`][refbn.blocks.evaluate] can hold of it, and the rest.
+
+    Args:
+        value: Array in double precision.
+        dtype: The dtype of the arrays that it will meet.
+
+    Returns:
+        Two arrays whose sum is `value`. The first is subtracted without error from arrays whose
+        values lie near it.
+    """
+    if dtype.itemsize >= _DOUBLE or value.dtype.kind == "c":
+        return value, np.zeros_like(value)
+    held = np.clip(value, -_HUGE, _HUGE).astype(np.float32).astype(np.float64)
+    return held, value - held
+
+
+def _sweep(
+    formula: Callable[..., None],
+    y: Array,
+    precision: np.dtype[np.generic],
+    arrays: Sequence[Array],
+    numbers: Sequence[Array],
+) -> None:
+    """Write the values of a formula into an array, block by block, computed in a precision."""
+    scratch, spare = Scratch(y, precision), Scratch(y, precision)
+    for target, *block in blocks(y, *arrays, *numbers):
+        out = target if y.dtype == precision else scratch.like(target)
+        formula(out, spare.like(target), *block)
+        if out is not target:
+            np.copyto(target, out, casting="unsafe")
+
+
+def _fits_float32(value: Array) -> Array:
+    """Return where float32 holds a number to its full precision, with room for a product."""
+    size = np.abs(value)
+    return np.asarray((size == 0) | ((size > _TINY) & (size < _HUGE)))
