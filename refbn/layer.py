@@ -6,6 +6,8 @@ The layer does bookkeeping and no arithmetic of its own. Every number comes from
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -26,17 +28,19 @@ from refbn.transform import (
 
 
 class BatchNorm:
-    r"""Batch normalisation with state: train it, switch it to evaluation, save it, load it.
+    r"""Batch normalisation with state: train it, evaluate, freeze it, save it, load it.
 
     In training mode a call normalises with the moments of the batch and moves the running
     statistics. In evaluation mode it normalises with the running statistics and changes nothing.
-    A call that raises leaves the layer as it was.
+    A frozen layer does so in either mode. A call that raises leaves the layer as it was.
 
     Attributes:
         gamma: Scale \(\gamma\), shape `(C,)`, ones at first; None if it was left out.
         beta: Shift \(\beta\), shape `(C,)`, zeros at first; None if it was left out.
         running: [`RunningStatistics`][refbn.RunningStatistics] so far.
-        training: Whether the next call trains.
+        moments: [`Moments`][refbn.Moments] of the last batch in training; None before the first.
+        training: Whether the next call trains, unless the layer is frozen.
+        frozen: Whether the running statistics are used, and kept, in training mode too.
 
     Examples:
         >>> bn = BatchNorm(1, eps=0.0, decay=0.5)
@@ -51,11 +55,12 @@ class BatchNorm:
 
     __slots__ = (
         "_backward",
-        "_channel_axis",
-        "_eps",
+        "_how",
         "_update",
         "beta",
+        "frozen",
         "gamma",
+        "moments",
         "running",
         "training",
     )  # a misspelt attribute is an error
@@ -81,6 +86,7 @@ class BatchNorm:
             beta: Whether there is a shift.
             update: How the running statistics follow the batches:
                 [`exponential_average`][refbn.exponential_average],
+                [`debiased_exponential_average`][refbn.debiased_exponential_average],
                 [`cumulative_average`][refbn.cumulative_average], or a function of yours from
                 running statistics and moments to running statistics. It is tried once here.
             **rule: Keywords for `update`, such as `decay=0.99` or `ddof=0`.
@@ -100,9 +106,9 @@ class BatchNorm:
         self.gamma: Array | None = np.ones(channels) if gamma else None
         self.beta: Array | None = np.zeros(channels) if beta else None
         self.running = RunningStatistics.initial(channels)
-        self.training = True
-        self._eps = eps
-        self._channel_axis = channel_axis
+        self.moments: Moments | None = None
+        self.training, self.frozen = True, False
+        self._how: dict[str, Any] = {"eps": float(eps), "channel_axis": channel_axis}
         self._update = partial(update, **rule)
         self._backward: Callable[[npt.ArrayLike], Gradients] | None = None
         # a trial that is thrown away: a rule that cannot work fails here, not at the first batch
@@ -111,6 +117,9 @@ class BatchNorm:
 
     def train(self) -> BatchNorm:
         """Switch to training mode: the batch's own statistics, and the running ones follow.
+
+        A frozen layer stays frozen: `train` is called on whole networks, and must not undo what was
+        said of one layer.
 
         Returns:
             The layer itself.
@@ -127,14 +136,37 @@ class BatchNorm:
         self.training = False
         return self
 
+    def freeze(self) -> BatchNorm:
+        """Keep the running statistics as they are and use them, in training mode too.
+
+        For fine-tuning on batches too small, or too unlike the old ones, to take statistics of.
+        Only the statistics are frozen: `backward` still gives the gradients of gamma and beta, and
+        to leave those two as they are, do not descend them. The gradient of `x` is that of
+        evaluation, where no value depends on another.
+
+        Returns:
+            The layer itself.
+        """
+        self.frozen = True
+        return self
+
+    def unfreeze(self) -> BatchNorm:
+        """Undo `freeze`: the mode decides again.
+
+        Returns:
+            The layer itself.
+        """
+        self.frozen = False
+        return self
+
     def __call__(self, x: npt.ArrayLike, *, where: npt.ArrayLike | None = None) -> Array:
         """Normalise a batch, by the rules of the mode that the layer is in.
 
         Args:
             x: Batch of shape `(N, C)` to `(N, C, *spatial)`; floating.
             where: In training, True at the values that count; see
-                [`batch_norm_train`][refbn.batch_norm_train]. In evaluation no value depends on
-                another, so a mask would change nothing but itself, and is refused.
+                [`batch_norm_train`][refbn.batch_norm_train]. In evaluation, or frozen, no value
+                depends on another, so a mask would change nothing but itself, and is refused.
 
         Returns:
             `y`, of the shape and dtype of `x`.
@@ -142,14 +174,16 @@ class BatchNorm:
         Raises:
             TypeError: If an array has a dtype that does not fit.
             ValueError: If a shape does not fit, there are too few values to store a variance of,
-                the new running statistics would not be finite, or a mask is given in evaluation.
+                the new running statistics would not be finite, or a mask is given in evaluation
+                or to a frozen layer.
         """
-        if self.training:
+        if self.training and not self.frozen:
             return self._train(x, where)
         if where is not None:
             raise ValueError(
-                "where is for training, where it keeps values out of the statistics; "
-                "got a mask in evaluation mode. Leave it out, or mask the output."
+                "where is for training, where it keeps values out of the statistics; got a mask in "
+                f"{'frozen' if self.frozen else 'evaluation'} mode. "
+                "Leave it out, or mask the output."
             )
         return self._infer(x)
 
@@ -207,17 +241,73 @@ class BatchNorm:
                 f"unknown {unknown}. Nothing was loaded. Rename or leave out what does not fit."
             )
         new = {name: _fitting(name, state[name], own[name].shape) for name in own}
-        self.running = RunningStatistics(
-            new["running_mean"], new["running_var"], new["num_batches"].item()
-        )
+        number = new["num_batches"].item()
+        self.running = RunningStatistics(new["running_mean"], new["running_var"], number)
         self.gamma, self.beta = new.get("gamma"), new.get("beta")
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state, and `eps`, to a file that holds plain arrays and no pickle.
+
+        A file that was there is replaced in one step when the new one is complete, so a failure
+        leaves it as it was. What is loaded from the file is equal to the bit.
+
+        `eps` goes along because the same state under another `eps` is another function. The mode,
+        the channel axis and the rule for the running statistics are not part of the file: they say
+        how the layer is used.
+
+        Args:
+            path: File name, which ends in `.npz` (NumPy's format) or in `.safetensors`, for which
+                the package safetensors is needed.
+
+        Raises:
+            ImportError: If safetensors is wanted and not installed.
+            OSError: If the file cannot be written.
+            TypeError: If a parameter was set to what is not floating and real.
+            ValueError: If the name ends otherwise.
+        """
+        file, to_bytes, _ = _format(path)
+        state = self.state_dict() | {"eps": np.array(self._how["eps"])}
+        fresh = file.with_name(f"{file.name}.{os.getpid()}")
+        try:
+            fresh.write_bytes(to_bytes({n: _fitting(n, a, a.shape) for n, a in state.items()}))
+            fresh.replace(file)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Replace all parameters and statistics by those of a file, or, on any error, none.
+
+        Args:
+            path: A file that `save` wrote.
+
+        Raises:
+            ImportError: If the file is in safetensors' format and that is not installed.
+            OSError: If the file cannot be read.
+            TypeError: If a value is not floating and real.
+            ValueError: If the file holds pickled objects, is broken or of another format; if its
+                `eps` is not the layer's; and for all that `load_state_dict` refuses.
+        """
+        file, _, to_arrays = _format(path)
+        data = file.read_bytes()
+        try:
+            state = to_arrays(data)
+        except Exception as error:
+            raise ValueError(
+                f"the file must hold plain arrays, as save() writes them; got {str(file)!r}. "
+                "Nothing was loaded. Pickled objects are refused: they can run any code. Save anew."
+            ) from error
+        eps = state.pop("eps", None)
+        if not np.array_equal(eps, self._how["eps"]):
+            raise ValueError(
+                f"the file must be of a layer with eps={self._how['eps']}; got eps={eps}. Nothing "
+                "was loaded. Make the layer with that eps; load_state_dict() takes a state without."
+            )
+        self.load_state_dict(state)
+
     def _train(self, x: npt.ArrayLike, where: npt.ArrayLike | None) -> Array:
-        y, cache = batch_norm_train(
-            x, self.gamma, self.beta, eps=self._eps, channel_axis=self._channel_axis, where=where
-        )
+        y, cache = batch_norm_train(x, self.gamma, self.beta, where=where, **self._how)
         self.running = self._update(self.running, cache.moments)  # the first change of state
-        self._backward = partial(batch_norm_backward, cache=cache)
+        self.moments, self._backward = cache.moments, partial(batch_norm_backward, cache=cache)
         return y
 
     def _infer(self, x: npt.ArrayLike) -> Array:
@@ -227,12 +317,42 @@ class BatchNorm:
             "var": self.running.var,
             "gamma": None if self.gamma is None else self.gamma.copy(),
             "beta": self.beta,
-            "eps": self._eps,
-            "channel_axis": self._channel_axis,
-        }
+        } | self._how
         y = batch_norm_infer(x, **given)
         self._backward = partial(batch_norm_infer_backward, x=x, **given)
         return y
+
+
+def _format(path: str | os.PathLike[str]) -> tuple[Any, Callable[..., bytes], Callable[..., Any]]:
+    """Return the path, how its kind of file is written, and how it is read."""
+    from pathlib import Path  # noqa: PLC0415 (importing refbn is NumPy and little else)
+
+    file = Path(path)
+    if file.suffix == ".npz":
+        return file, _to_npz, _from_npz
+    if file.suffix != ".safetensors":
+        raise ValueError(
+            f"the name of the file must end in .npz or .safetensors; got {str(file)!r}. "
+            "Choose .npz where nothing but NumPy is installed."
+        )
+    try:
+        from safetensors import numpy as safetensors  # noqa: PLC0415 (optional)
+    except ImportError as error:
+        raise ImportError(
+            "a file in .safetensors needs the package safetensors, which cannot be imported. "
+            'Run pip install "refbn[safetensors]", or save as .npz.'
+        ) from error
+    return file, safetensors.save, safetensors.load
+
+
+def _to_npz(arrays: dict[str, Any]) -> bytes:
+    np.savez(file := io.BytesIO(), **arrays)
+    return file.getvalue()
+
+
+def _from_npz(data: bytes) -> dict[str, Array]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def _fitting(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:

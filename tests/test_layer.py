@@ -1,11 +1,17 @@
 """The layer: which calls change what, and that a call that raises changes nothing."""
 
+import pickle
+import sys
+from pathlib import Path
+
+import ml_dtypes
 import numpy as np
 import pytest
 from helpers import whole
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from safetensors import numpy as safetensors
 
 from refbn import (
     BatchNorm,
@@ -18,6 +24,9 @@ from refbn import (
     cumulative_average,
     exponential_average,
 )
+from refbn.running import pooled_statistics
+
+SUFFIXES = [".npz", ".safetensors"]
 
 # Single-precision values: their squares and products neither overflow nor underflow in double.
 FLOATS = st.floats(-(2.0**10), 2.0**10, width=32, allow_subnormal=False).filter(
@@ -43,6 +52,32 @@ def test_the_start():
     assert bn.training is True
     assert (bn.gamma.tolist(), bn.beta.tolist()) == ([1.0, 1.0], [0.0, 0.0])
     assert unpacked(bn.running) == ([0.0, 0.0], [1.0, 1.0], 0)
+
+
+def test_a_frozen_call_by_hand():
+    """In training mode, frozen at mean -10 and variance 4 with gamma 2 and beta 0.5: 0 becomes 10.5."""
+    bn = made(eps=1.0).freeze()
+    assert bn(np.zeros((1, 2)))[:, 0].tolist() == [10 / np.sqrt(3.0 + 1.0) * 2 + 0.5]
+    assert unpacked(bn.running) == ([-10.0, 19.0], [3.0, 4.0], 7)
+
+
+def test_the_names_in_a_file(tmp_path):
+    """A file holds the state by name, and eps; nothing of mode, axis or rule."""
+    bn = made(eps=0.25, channel_axis=0, decay=0.5).eval().freeze()
+    bn.save(tmp_path / "bn.npz")
+    with np.load(tmp_path / "bn.npz", allow_pickle=False) as file:
+        content = {name: a.tolist() for name, a in file.items()}
+    assert content == {
+        "gamma": [2.0, -1.0],
+        "beta": [0.5, -3.0],
+        "running_mean": [-10.0, 19.0],
+        "running_var": [3.0, 4.0],
+        "num_batches": 7,
+        "eps": 0.25,
+    }
+    bn.save(tmp_path / "bn.safetensors")
+    other = safetensors.load_file(tmp_path / "bn.safetensors")
+    assert {name: a.tolist() for name, a in other.items()} == content
 
 
 def test_the_defaults():
@@ -119,6 +154,144 @@ def test_training_does_not_see_the_running_statistics(rng):
     first = bn(x)
     bn(100 + 10 * x)
     assert bn(x).tobytes() == first.tobytes()
+
+
+@given(x=BATCHES)
+def test_a_frozen_layer_is_in_evaluation_whatever_its_mode(x):
+    """Frozen, calls in training are batch_norm_infer to the bit, backward too, and change nothing."""
+    bn, plain = made(eps=0.1).freeze(), made(eps=0.1).eval()
+    before = frozen(bn)
+    y = bn(x)
+    assert y.tobytes() == plain(x).tobytes()
+    gradients = bn.backward(y)
+    assert_same(gradients, plain.backward(y))
+    assert gradients.gamma is not None
+    assert gradients.beta is not None
+    assert frozen(bn) == before
+    assert bn.training
+
+
+def test_only_unfreeze_undoes_freeze(rng):
+    """train() and eval() leave a frozen layer frozen; unfreeze() gives it back to its mode."""
+    bn, x = made(), rng.standard_normal((5, 2))
+    assert bn.frozen is False
+    assert bn.freeze() is bn
+    assert bn.frozen is True
+    bn.eval().train()(x)
+    assert bn.running.num_batches == 7
+    assert bn.unfreeze() is bn
+    assert bn.frozen is False
+    bn(x)
+    assert bn.running.num_batches == 8
+    bn.freeze().eval().unfreeze()(x)
+    assert bn.running.num_batches == 8
+
+
+def test_the_moments_are_those_of_the_last_batch_in_training(rng):
+    """A call in training shows the moments of its batch; other calls, and bad ones, leave them."""
+    bn, x = made(), rng.standard_normal((5, 2))
+    assert bn.moments is None
+    bn(x)
+    expected = Moments.of(x, axis=0)
+    for call in (bn.eval(), bn.train().freeze()):
+        call(x[:3])
+        assert bn.moments.mean.tolist() == expected.mean.tolist()
+        assert bn.moments.m2.tolist() == expected.m2.tolist()
+    before = bn.unfreeze().moments
+    with pytest.raises(ValueError, match="running statistics must be finite"):
+        bn(np.full((3, 2), np.nan))
+    assert bn.moments is before
+
+
+def test_a_network_can_be_recalibrated(rng):
+    """From the moments of its calls each layer of a network gets the statistics of its own input."""
+    first, second = made(), made()
+    batches, kept = rng.normal(5.0, 2.0, (6, 8, 2)), [[], []]
+    for x in batches:
+        second(np.maximum(first(x), 0))
+        for layer, moments in zip((first, second), kept, strict=True):
+            moments.append(layer.moments)
+    first.running, second.running = map(pooled_statistics, kept)
+    inside = [np.maximum(batch_norm_train(x, first.gamma, first.beta)[0], 0) for x in batches]
+    for layer, given_ in ((first, batches), (second, np.array(inside))):
+        values = given_.reshape(-1, 2)
+        # 48 values of order 10
+        np.testing.assert_allclose(layer.running.mean, values.mean(axis=0), rtol=1e-13)
+        np.testing.assert_allclose(layer.running.var, values.var(axis=0, ddof=1), rtol=1e-13)
+        assert layer.running.num_batches == 6
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_makes_an_equal_layer(suffix, kind, tmp_path, rng):
+    """What was saved and loaded is equal to the bit, in parameters, statistics and outputs."""
+    bn, other = BatchNorm(6, eps=0.3), BatchNorm(6, eps=0.3)
+    special = np.array([0.1, -0.0, 5e-324, 1.7e308, -1 / 3, 2.0**-1074 * 3])
+    bn.gamma, bn.beta = special, special[::-1]  # not contiguous
+    bn.running = RunningStatistics(-special, abs(special), 2**53 + 1)
+    path = kind(tmp_path / f"bn{suffix}")
+    bn.save(path)
+    other.load(path)
+    assert frozen(other) == frozen(bn)
+    assert isinstance(other.running.num_batches, int)
+    x = np.float32(rng.standard_normal((4, 6)))
+    with np.errstate(all="ignore"):  # of 1e308
+        assert other.eval()(x).tobytes() == bn.eval()(x).tobytes()
+    other.gamma += 1.0  # what was loaded can be trained
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"bn{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("gamma", "beta"), [(True, True), (True, False), (False, True), (False, False)]
+)
+def test_a_file_of_a_layer_without_a_parameter(suffix, gamma, beta, tmp_path):
+    """A layer without gamma or beta can be saved, and loaded into a layer without it."""
+    bn, other = (BatchNorm(2, gamma=gamma, beta=beta) for _ in range(2))
+    bn(np.array([[1.0, 2.0], [4.0, 8.0]]))
+    bn.save(tmp_path / f"bn{suffix}")
+    other.load(tmp_path / f"bn{suffix}")
+    assert frozen(other) == frozen(bn)
+    assert (other.gamma is not None, other.beta is not None) == (gamma, beta)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, ml_dtypes.bfloat16, ">f8"])
+def test_a_parameter_of_any_floating_dtype_is_saved_in_double(suffix, dtype, tmp_path):
+    """A gamma that was set in another precision or byte order comes back as its value in float64."""
+    bn = made()
+    bn.gamma = np.array([0.1, -3.0]).astype(dtype)
+    bn.save(tmp_path / f"bn{suffix}")
+    other = made()
+    other.load(tmp_path / f"bn{suffix}")
+    assert other.gamma.dtype == np.float64
+    assert other.gamma.tolist() == bn.gamma.astype(np.float64).tolist()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_same_layer_makes_the_same_file(suffix, tmp_path):
+    """Saving twice gives the same bytes, and the second replaces the first."""
+    path, contents = tmp_path / f"bn{suffix}", []
+    for _ in range(2):
+        made().save(path)
+        contents.append(path.read_bytes())
+    BatchNorm(2).save(path)
+    assert contents[0] == contents[1] != path.read_bytes()
+
+
+@pytest.mark.parametrize("eps", [0, 1e-3, np.float32(1e-5), np.float64(1e-5)])
+def test_any_eps_comes_back(eps, tmp_path):
+    """Whatever kind of number eps is, its layer can load what it saved."""
+    made(eps=eps).save(tmp_path / "bn.npz")
+    made(eps=eps).load(tmp_path / "bn.npz")
+
+
+def test_loading_leaves_the_mode_alone(tmp_path):
+    """A state that is loaded changes neither mode nor freezing."""
+    made().save(tmp_path / "bn.npz")
+    bn = BatchNorm(2).eval().freeze()
+    bn.load(tmp_path / "bn.npz")
+    assert (bn.training, bn.frozen) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -420,6 +593,40 @@ def test_a_mask_in_evaluation_is_refused():
     assert frozen(bn) == before
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_mask_to_a_frozen_layer_is_refused(training):
+    """Frozen is like evaluation here too, and the error says that it is why."""
+    message = (
+        "where is for training, where it keeps values out of the statistics; "
+        "got a mask in frozen mode. Leave it out, or mask the output."
+    )
+    bn = made().freeze()
+    bn.training = training
+    before = frozen(bn)
+    with pytest.raises(ValueError, match=whole(message)):
+        bn(np.zeros((3, 2)), where=np.True_)
+    assert frozen(bn) == before
+
+
+def test_a_frozen_layer_takes_any_number_of_samples(rng):
+    """One sample, or none, is no error for a frozen layer in training."""
+    bn, x = made().freeze(), rng.standard_normal((3, 2))
+    assert bn(x[:1]).tobytes() == bn(x)[:1].tobytes()
+    assert bn(x[:0]).shape == (0, 2)
+
+
+def test_backward_belongs_to_the_call_before_freezing(rng):
+    """Freezing between call and backward changes nothing, nor does unfreezing."""
+    x, dy = rng.standard_normal((2, 5, 2))
+    bn = made()
+    bn(x)
+    trained = bn.backward(dy)
+    assert_same(bn.freeze().backward(dy), trained)
+    bn(x)
+    assert not np.allclose(bn.backward(dy).x, trained.x)
+    assert_same(bn.unfreeze().backward(dy), bn.freeze().backward(dy))
+
+
 def test_evaluation_takes_any_number_of_samples(rng):
     """One sample, none, or one with NaN can be evaluated, and no sample sees another."""
     bn = made().eval()
@@ -560,6 +767,252 @@ def test_a_number_of_batches_that_is_none_is_refused(number):
         f"got num_batches={number!r}. It counts the updates so far."
     )
     assert_refused({"num_batches": np.array(number)}, ValueError, message)
+
+
+@pytest.mark.parametrize("name", ["bn", "bn.pt", "bn.npz.zip", ".npz", "bn.NPZ"])
+@pytest.mark.parametrize("method", ["save", "load"])
+def test_another_kind_of_file_is_refused(method, name, tmp_path, monkeypatch):
+    """A name that ends in neither of the two endings is refused, and no file written."""
+    message = (
+        f"the name of the file must end in .npz or .safetensors; got {name!r}. "
+        "Choose .npz where nothing but NumPy is installed."
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=whole(message)):
+        getattr(made(), method)(name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("method", ["save", "load"])
+def test_safetensors_must_be_installed(method, tmp_path, monkeypatch):
+    """Without the package its files are an error that says what to install; .npz goes on."""
+    path = tmp_path / "bn.safetensors"
+    made().save(path)
+    content = path.read_bytes()
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    message = (
+        "a file in .safetensors needs the package safetensors, which cannot be imported. "
+        'Run pip install "refbn[safetensors]", or save as .npz.'
+    )
+    with pytest.raises(ImportError, match=whole(message)):
+        getattr(BatchNorm(2), method)(path)
+    assert path.read_bytes() == content
+    made().save(tmp_path / "bn.npz")
+    BatchNorm(2).load(tmp_path / "bn.npz")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+def test_a_save_that_fails_leaves_the_old_file(suffix, step, tmp_path, monkeypatch):
+    """On a full disk, or whatever else fails, the file of before is there, whole and alone."""
+    path = tmp_path / f"bn{suffix}"
+    made().save(path)
+    content = path.read_bytes()
+
+    def fails(file, given_):
+        if step == "write_bytes":
+            with file.open("wb") as half:
+                half.write(given_[: len(given_) // 2])
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, step, fails)
+    with pytest.raises(OSError, match=whole("No space left on device")):
+        BatchNorm(2).save(path)
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("gamma", "message"),
+    [
+        (
+            np.array([1, 2]),
+            "gamma must be an array of float16, bfloat16, float32, float64; got dtype int64. "
+            "Convert it first, for example with np.asarray(gamma, dtype=np.float64).",
+        ),
+        (
+            np.array([1j, 2]),
+            "gamma must be real; got dtype complex128. Nothing was loaded. "
+            "Complex numbers are for complex-step derivatives of the pure functions only.",
+        ),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_saved(suffix, gamma, message, tmp_path):
+    """A gamma that load would refuse is refused by save, which leaves the old file."""
+    path = tmp_path / f"bn{suffix}"
+    bn = made()
+    bn.save(path)
+    content = path.read_bytes()
+    bn.gamma = gamma
+    with pytest.raises(TypeError, match=whole(message)):
+        bn.save(path)
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_or_folder_that_is_not_there(suffix, tmp_path):
+    """A missing file or folder is Python's own error, and the layer stays as it was."""
+    bn = made()
+    before = frozen(bn)
+    with pytest.raises(FileNotFoundError):
+        bn.load(tmp_path / f"bn{suffix}")
+    with pytest.raises(FileNotFoundError):
+        bn.save(tmp_path / "nowhere" / f"bn{suffix}")
+    assert frozen(bn) == before
+    assert not list(tmp_path.iterdir())
+
+
+class Trap:
+    """An object that shows when it is unpickled."""
+
+    sprung = False
+
+    def __reduce__(self):
+        return setattr, (Trap, "sprung", True)
+
+
+def pickled(tmp_path):
+    """Return a pickle, and archives of which one array, or eps, is pickled."""
+    yield pickle.dumps(Trap())
+    for name in ("gamma", "eps"):
+        state = made().state_dict() | {"eps": np.array(1e-5)}
+        np.savez(tmp_path / "other.npz", **state | {name: np.array([Trap()] * 2)})
+        yield (tmp_path / "other.npz").read_bytes()
+
+
+def broken(good):
+    """Return bytes that are none of our files."""
+    yield from (b"", b"nonsense", good[:-1], good[: len(good) // 2], good[:100])
+
+
+def test_pickled_objects_are_refused(tmp_path):
+    """A pickle, alone or inside an archive, is an error that says why, and is not unpickled."""
+    for content in pickled(tmp_path):
+        assert_file_refused(tmp_path / "bn.npz", content, ValueError, UNREADABLE)
+    assert not Trap.sprung
+    assert issubclass(Trap, pickle.loads(pickle.dumps(Trap)))  # noqa: S301 (our own)
+    pickle.loads(pickle.dumps(Trap()))  # noqa: S301 (it does show)
+    assert Trap.sprung
+    Trap.sprung = False
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_broken_file_is_refused(suffix, tmp_path):
+    """A file that is empty, cut short or of another kind is refused, and nothing loaded."""
+    path = tmp_path / f"bn{suffix}"
+    made().save(path)
+    for content in broken(path.read_bytes()):
+        assert_file_refused(path, content, ValueError, UNREADABLE)
+
+
+def test_a_file_of_the_other_format_is_refused(tmp_path):
+    """The contents, not the name alone, must be of the format; one bare array is not."""
+    made().save(tmp_path / "one.npz")
+    made().save(tmp_path / "one.safetensors")
+    np.save(tmp_path / "one.npy", np.ones(2))
+    for name, suffix in [
+        ("one.npz", SUFFIXES[1]),
+        ("one.safetensors", SUFFIXES[0]),
+        ("one.npy", SUFFIXES[0]),
+    ]:
+        content = (tmp_path / name).read_bytes()
+        assert_file_refused(tmp_path / f"bn{suffix}", content, ValueError, UNREADABLE)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("eps", "shown"),
+    [
+        (None, "None"),
+        (np.array(1e-3), "0.001"),
+        (np.array([1e-5]), "[1.e-05]"),
+        (np.array(np.nan), "nan"),
+    ],
+)
+def test_another_eps_is_refused(suffix, eps, shown, tmp_path):
+    """The state of a layer with another eps, or none told, would be another function."""
+    message = (
+        f"the file must be of a layer with eps=1e-05; got eps={shown}. Nothing was loaded. "
+        "Make the layer with that eps; load_state_dict() takes a state without."
+    )
+    path = tmp_path / f"bn{suffix}"
+    state = BatchNorm(2).state_dict() | ({} if eps is None else {"eps": eps})
+    assert_file_refused(path, written(suffix, state, tmp_path), ValueError, message)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"gamma": None, "weight": np.ones(2)},
+            ValueError,
+            "the state must have the names ['beta', 'gamma', 'num_batches', 'running_mean', "
+            "'running_var']; missing ['gamma'], unknown ['weight']. Nothing was loaded. "
+            "Rename or leave out what does not fit.",
+        ),
+        (
+            {"beta": np.ones(3)},
+            ValueError,
+            "beta must have the shape (2,); got (3,). Nothing was loaded. "
+            "Make a layer with as many channels as the state has.",
+        ),
+        (
+            {"gamma": np.ones(2, int)},
+            TypeError,
+            "gamma must be an array of float16, bfloat16, float32, float64; got dtype int64. "
+            "Convert it first, for example with np.asarray(gamma, dtype=np.float64).",
+        ),
+        ({"running_var": np.array([1.0, -1.0])}, ValueError, POISON.format(mean=0.0, var=-1.0)),
+        ({"running_var": np.array([1.0, np.inf])}, ValueError, POISON.format(mean=0.0, var=np.inf)),
+        (
+            {"running_mean": np.array([1.0, np.nan])},
+            ValueError,
+            POISON.format(mean=np.nan, var=1.0),
+        ),
+        (
+            {"num_batches": np.array(2.5)},
+            ValueError,
+            "num_batches must be an integer that is not negative; "
+            "got num_batches=2.5. It counts the updates so far.",
+        ),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(suffix, change, error, message, tmp_path):
+    """Wrong names, shapes, dtypes and values in a file are refused as in a state, and named."""
+    state = BatchNorm(2).state_dict() | {"eps": np.array(1e-5)} | change
+    state = {name: value for name, value in state.items() if value is not None}
+    content = written(suffix, state, tmp_path)
+    assert_file_refused(tmp_path / f"bn{suffix}", content, error, message)
+
+
+UNREADABLE = (
+    "the file must hold plain arrays, as save() writes them; got {path!r}. "
+    "Nothing was loaded. Pickled objects are refused: they can run any code. Save anew."
+)
+
+
+def assert_file_refused(path, content, error, message):
+    """Assert that a file with this content is refused, and that nothing was loaded."""
+    path.write_bytes(content)
+    bn = made()
+    before = frozen(bn)
+    if message is UNREADABLE:
+        message = message.format(path=str(path))
+    with pytest.raises(error, match=whole(message)):
+        bn.load(path)
+    assert frozen(bn) == before
+    assert path.read_bytes() == content
+
+
+def written(suffix, state, tmp_path):
+    """Return the bytes of a file with any arrays, as others would write it."""
+    if suffix == ".safetensors":
+        return safetensors.save(state)
+    np.savez(tmp_path / "other.npz", **state)
+    return (tmp_path / "other.npz").read_bytes()
 
 
 def assert_refused(change, error, message):
