@@ -136,6 +136,9 @@ def fold_into_next(
     repeats the input (reflect, replicate, circular) does no harm. In place of zeros pad with
     [`padding_value`][refbn.padding_value], outside the convolution, and let it pad nothing.
 
+    The batch norm subtracts the mean from its input before anything else. Folded, the large numbers
+    meet only at the end, so rounding errors grow with \(|\mu| / \sqrt{\sigma^2 + \varepsilon}\).
+
     A transposed convolution sets zeros between the values too, so it takes in a scale only: leave
     `zero_padding` True. A grouped one is folded group by group.
 
@@ -199,8 +202,7 @@ def padding_value(line: Line) -> Array:
         >>> padding_value(line)
         array([-1.])
     """
-    shape = (1, np.size(line.scale))
-    scale, shift = (per_channel(*field, shape, 1)[0] for field in line._asdict().items())
+    scale, shift = (per_channel(*v, (1, np.size(line[0])), 1)[0] for v in line._asdict().items())
     if (constant := (scale == 0) & (shift != 0)).any():
         raise ValueError(
             "scale must not be 0 where shift is not, because nothing is mapped to 0 there; got "
