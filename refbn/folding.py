@@ -95,9 +95,9 @@ def fold_into_previous(
             none; the folded one always does.
         line: The batch norm, one slope and one shift for each output, from
             [`scale_and_shift`][refbn.scale_and_shift].
-        output_axis: The axis of `weight` that holds the outputs. In PyTorch 0, but 1 for
-            transposed convolutions; in Keras and Flax -1. Where they lie on two axes, as in
-            the depthwise kernels of Keras, reshape the weights first.
+        output_axis: The axis of `weight` that holds the outputs. In PyTorch 0, in Keras and Flax
+            -1; in transposed convolutions of PyTorch 1, in those of Keras -2. Where the outputs
+            lie on two axes, as in the depthwise kernels of Keras, reshape the weights first.
 
     Returns:
         New weights and new bias, computed in float64. Each comes back in the dtype that it had,
@@ -140,7 +140,8 @@ def fold_into_next(
     meet only at the end, so rounding errors grow with \(|\mu| / \sqrt{\sigma^2 + \varepsilon}\).
 
     A transposed convolution sets zeros between the values too, so it takes in a scale only: leave
-    `zero_padding` True. A grouped one is folded group by group.
+    `zero_padding` True. A grouped one is folded group by group; so is a depthwise kernel of Keras,
+    `(*kernel, in, multiplier)`, where no single axis holds the outputs.
 
     Args:
         weight: Weights of the layer, `(out, in)`, `(out, in, *kernel)`, or in another order of

@@ -373,10 +373,10 @@ def test_lines_are_double_whatever_the_parameters_are():
     """The line, the padding and the identity parameters are float64, and share no memory."""
     arrays = [np.array([v], np.float32) for v in (1.0, 3.0, 2.0, 5.0)]
     line = scale_and_shift(*arrays, eps=1.0)
-    mean = np.ones(1)
-    identity = identity_parameters(mean, arrays[1], eps=1.0)
+    identity = identity_parameters(*arrays[:2], eps=1.0)
     assert {v.dtype for v in (*line, *identity, padding_value(line))} == {np.dtype(np.float64)}
-    assert not np.shares_memory(identity[1], mean)
+    mean = np.ones(1)
+    assert not np.shares_memory(identity_parameters(mean, mean)[1], mean)
 
 
 @pytest.mark.parametrize("fold", FOLDS)
@@ -399,6 +399,8 @@ def test_what_is_not_finite_stays_in_its_channel(value):
     assert np.isfinite(bias).tolist() == [True, False]
     _, bias = fold_into_next([[1.0, 0.0]], None, line)
     assert np.isnan(bias).tolist() == [True]  # 0 * Inf, too
+    weight, _ = fold_into_previous([[0.0], [0.0]], None, Line(np.array([value, 1.0]), np.zeros(2)))
+    assert np.isnan(weight).tolist() == [[True], [False]]
 
 
 @pytest.mark.parametrize("fold", FOLDS)
@@ -421,6 +423,14 @@ def test_the_complex_step_goes_through(fold, rng):
     for part, expected in ((weight_of, dweight), (bias_of, dbias)):
         derivative = complex_step(part, arguments, directions, step=1e-100)  # its square is no 0
         np.testing.assert_allclose(derivative, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("fold", FOLDS)
+def test_a_complex_line_makes_a_complex_layer(fold):
+    """No imaginary part is dropped where the weights are real and the line is complex."""
+    weight, bias = fold(np.ones((1, 1)), np.ones(1), Line(np.array([1j]), np.array([2j])))
+    assert weight.tolist() == [[1j]]
+    assert bias.tolist() == [3j if fold is fold_into_previous else 1 + 2j]
 
 
 # Edges and errors
