@@ -6,7 +6,7 @@ r"""Variants of batch norm, each of them the core used in another way.
   puts out towards what inference will.
 - Frozen statistics need no function here. [`batch_norm_infer`][refbn.batch_norm_infer] and
   [`batch_norm_infer_backward`][refbn.batch_norm_infer_backward] are that batch norm: one straight
-  line per channel, the same in both directions.
+  line per channel, with no gradient through the statistics.
 - Weight normalisation: what remains of batch norm where there is no batch. For \(z = v \cdot x\)
   batch norm divides by the standard deviation of \(z\), weight normalisation by
   \(\lVert v \rVert\). The two are equal for inputs with variance 1 and no correlation.
