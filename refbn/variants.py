@@ -118,7 +118,7 @@ def ghost_batch_norm_backward(dy: npt.ArrayLike, caches: tuple[Cache, ...]) -> G
             f"pass the caches that ghost_batch_norm_train returned; got {type(caches).__name__}."
         )
     ends = np.cumsum([len(cache.x_hat) for cache in caches])
-    ghosts = zip(np.split(as_floating("dy", dy), ends[:-1]), caches, strict=True)
+    ghosts = zip(np.split(dy, ends[:-1]), caches, strict=True)
     dx, *others = zip(*(batch_norm_backward(*ghost) for ghost in ghosts), strict=True)
     sums = (None if parts[0] is None else np.sum(parts, axis=0) for parts in others)
     return Gradients(np.concatenate(dx), *sums)

@@ -568,6 +568,13 @@ def test_what_is_not_finite_stays_in_its_channel(value, source, rng):
         assert a[2:4].tobytes() == b[2:4].tobytes()
 
 
+def test_an_infinite_gradient_warns_of_nothing():
+    """Where an infinite dy meets d = 0, dgamma is NaN, without a warning."""
+    x, one = [[1.0], [3.0]], [1.0]
+    _, cache = batch_renorm_train(x, one, one, one, one, **PLAIN)
+    assert np.isnan(batch_renorm_backward([[np.inf], [0.0]], cache).gamma).tolist() == [True]
+
+
 def test_arguments_are_left_alone(rng):
     """No function writes to what it is given, and y can be written to."""
     arrays = rng.random((2, 6, 3)), 1 + rng.random((4, 3))
@@ -620,12 +627,18 @@ def test_no_samples_are_refused():
         batch_renorm_train(np.zeros((0, 2)), *np.ones((4, 2)), **PLAIN)
 
 
-@pytest.mark.parametrize("wrong", ["y", "both", "one", "none", "list"])
+@pytest.mark.parametrize("wrong", ["y", "both", "one", "none", "list", "mixed"])
 def test_other_things_than_the_caches_are_refused(wrong):
     """Backward takes the tuple of caches, and says so when it gets something else."""
     both = y, caches = ghost_batch_norm_train(np.eye(4), size=2)
-    given_ = {"y": y, "both": both, "one": caches[0], "none": (), "list": list(caches)}[wrong]
-    name = {"y": "ndarray", "both": "tuple", "one": "Cache", "none": "tuple", "list": "list"}[wrong]
+    given_, name = {
+        "y": (y, "ndarray"),
+        "both": (both, "tuple"),
+        "one": (caches[0], "Cache"),
+        "none": ((), "tuple"),
+        "list": (list(caches), "list"),
+        "mixed": ((caches[0], y), "tuple"),
+    }[wrong]
     message = f"pass the caches that ghost_batch_norm_train returned; got {name}."
     with pytest.raises(TypeError, match=whole(message)):
         ghost_batch_norm_backward(np.eye(4), given_)
@@ -726,6 +739,13 @@ def test_another_shape_of_g_is_refused(shape):
         weight_norm(v, g)
     with pytest.raises(ValueError, match=message):
         weight_norm_backward(v, v, g)
+
+
+def test_a_masked_gradient_is_refused():
+    """The mask of a masked array is not lost between the ghosts, but refused."""
+    _, caches = ghost_batch_norm_train(np.eye(4), size=2)
+    with pytest.raises(TypeError, match=r"^dy must be a plain array"):
+        ghost_batch_norm_backward(np.ma.masked_equal(np.eye(4), 0.0), caches)
 
 
 def test_integers_are_refused():
