@@ -43,8 +43,8 @@ def ghost_batch_norm_train(
     its `x` gets no gradient.
 
     The moments of the ghosts are `[cache.moments for cache in caches]`. Merged, they are those of
-    the whole batch. The mean of the ghosts' variances is smaller, as it lacks the variance between
-    their means. Which of them inference is to use is for the caller to say.
+    the whole batch. Averaged, their variances lack the variance between the ghosts' means. Which of
+    the two inference uses is for the caller to say.
 
     Args:
         x: Batch with the samples on axis 0, and the channels on another; floating.
@@ -341,9 +341,9 @@ def weight_norm_backward(
     \frac{\partial L}{\partial v} = \frac{g}{\lVert v \rVert}
     \bigl( dw - u\, \langle dw, u \rangle \bigr), \qquad u = \frac{v}{\lVert v \rVert}$$
 
-    The gradient of \(v\) is orthogonal to \(v\). So every step of plain gradient descent makes
-    \(v\) longer, and the gradients after it shorter. Without `eps` the weights before a batch norm
-    do the same.
+    The gradient of \(v\) is orthogonal to \(v\). So no step of plain gradient descent makes
+    \(v\) shorter, and the longer it is, the shorter is its gradient. Without `eps` the same is true
+    of the weights before a batch norm.
 
     Args:
         dw: Gradient of the loss with respect to \(w\), of the shape of `v`; floating.
