@@ -18,7 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from refbn.axes import Array, as_floating, expand, in_double, per_channel, propagate_silently
+from refbn.axes import (
+    Array,
+    along_channels,
+    as_floating,
+    in_double,
+    per_channel,
+    propagate_silently,
+)
 from refbn.transform import batch_norm_infer, batch_norm_infer_backward
 
 
@@ -260,8 +267,8 @@ def _checked(
             f"{scale.shape} and {shift.shape} for weight.shape={array.shape} and axes {axes}. "
             "Name other axes, or fold a grouped convolution group by group."
         )
-    others = np.delete(range(array.ndim), axes[-1])
-    return array, old, expand(in_double(scale), others), expand(in_double(shift), others)
+    scale, shift = (along_channels(in_double(v), array.ndim, axes[-1]) for v in (scale, shift))
+    return array, old, scale, shift
 
 
 def _like(old: Array, new: Array) -> Array:

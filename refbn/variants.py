@@ -18,8 +18,15 @@ from typing import NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from refbn.axes import Array, as_floating, expand, in_double, per_channel, reduced_axes
-from refbn.axes import propagate_silently as propagate
+from refbn.axes import (
+    Array,
+    along_channels,
+    as_floating,
+    in_double,
+    per_channel,
+    propagate_silently,
+    reduced_axes,
+)
 from refbn.moments import Moments
 from refbn.transform import Cache, Gradients, batch_norm_backward, batch_norm_train, normalize
 
@@ -86,7 +93,7 @@ def ghost_batch_norm_train(
     return np.concatenate([y for y, _ in done]), tuple(cache for _, cache in done)
 
 
-@propagate
+@propagate_silently
 def ghost_batch_norm_backward(dy: npt.ArrayLike, caches: tuple[Cache, ...]) -> Gradients:
     r"""Carry the gradient of the loss back through ghost batches.
 
@@ -117,7 +124,7 @@ def ghost_batch_norm_backward(dy: npt.ArrayLike, caches: tuple[Cache, ...]) -> G
         raise TypeError(
             f"pass the caches that ghost_batch_norm_train returned; got {type(caches).__name__}."
         )
-    ends = np.cumsum([len(cache.x_hat) for cache in caches])
+    ends = np.cumsum([len(cache.x) for cache in caches])
     ghosts = zip(np.split(dy, ends[:-1]), caches, strict=True)
     dx, *others = zip(*(batch_norm_backward(*ghost) for ghost in ghosts), strict=True)
     sums = (None if parts[0] is None else np.sum(parts, axis=0) for parts in others)
@@ -217,7 +224,8 @@ def batch_renorm_train(
     moments = Moments.of(x, axis)
     gamma = per_channel("gamma", gamma, x.shape, channel_axis).ravel()
     beta = per_channel("beta", beta, x.shape, channel_axis).ravel()
-    d = normalize(expand(moments.mean, axis), mean, var, eps=eps, channel_axis=channel_axis)
+    shift = along_channels(moments.mean, x.ndim, channel_axis)
+    d = normalize(shift, mean, var, eps=eps, channel_axis=channel_axis)
     r = np.sqrt(moments.var() + eps) / np.sqrt(in_double(np.asarray(var)) + eps)
     # a complex step carries the derivative in the imaginary part: to drop it stops the gradient
     r, d = np.clip(r.real, 1.0 / r_max, r_max), np.clip(d.real.ravel(), -d_max, d_max)
@@ -226,7 +234,7 @@ def batch_renorm_train(
     return y, RenormCache(inner, r, d)
 
 
-@propagate
+@propagate_silently
 def batch_renorm_backward(dy: npt.ArrayLike, cache: RenormCache) -> Gradients:
     r"""Carry the gradient of the loss back through a batch renormalisation.
 
@@ -296,7 +304,7 @@ def direction_and_length(v: npt.ArrayLike, *, channel_axis: int = 1) -> tuple[Ar
         raise ValueError(
             f"v must not be 0, start from random weights; got length 0 in channels {zeros}."
         )
-    return v / expand(length, axis), length
+    return v / along_channels(length, v.ndim, channel_axis), length
 
 
 def weight_norm(v: npt.ArrayLike, g: npt.ArrayLike, *, channel_axis: int = 1) -> Array:
@@ -374,5 +382,6 @@ def weight_norm_backward(
             f"dw, the gradient of w, must have the shape of v, {u.shape}; got {dw.shape=}."
         )
     dg = np.sum(dw * u, axis=axis)
-    slope = per_channel("g", g, u.shape, channel_axis) / expand(length, axis)
-    return slope * (dw - u * expand(dg, axis)), dg
+    g = per_channel("g", g, u.shape, channel_axis)
+    slope = g / along_channels(length, u.ndim, channel_axis)
+    return slope * (dw - u * along_channels(dg, u.ndim, channel_axis)), dg

@@ -521,18 +521,20 @@ def test_dtypes(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32])
-def test_renorm_is_rounded_once(dtype, rng):
-    """In less precision y and dx are those in double precision, rounded at the very end."""
+def test_renorm_in_less_precision(dtype, rng):
+    """In less precision y and dx are those in double precision, to a few of its roundings."""
     x, dy = (100 + rng.standard_normal((2, 99, 4))).astype(dtype)
     mean, var, gamma, beta = (1 + rng.random((4, 4))).astype(dtype)
     results = []
     for kind in (dtype, np.float64):
         arguments = [a.astype(kind) for a in (x, mean, var, gamma, beta)]
         y, cache = batch_renorm_train(*arguments, r_max=3, d_max=5)
-        with np.errstate(under="ignore"):  # a gradient near 0 may be subnormal in float16
-            dx = batch_renorm_backward(dy.astype(kind), cache).x
-            results.append([a.astype(dtype).tobytes() for a in (y, dx)])
-    assert results[0] == results[1]
+        dx = batch_renorm_backward(dy.astype(kind), cache).x
+        results.append([a.astype(np.float64) for a in (y, dx)])
+    unit = float(ml_dtypes.finfo(dtype).eps)
+    for low, high in zip(*results, strict=True):
+        # a few roundings of a slope, a product and a sum, relative to the largest terms
+        assert np.max(np.abs(low - high)) <= 2 * unit * np.max(np.abs(high))
 
 
 def test_large_half_precision_weights_have_a_length():
