@@ -150,8 +150,9 @@ class Scratch:
 def quick_sum(a: Array, axis: tuple[int, ...]) -> Array:
     """Return the sum over some axes, which stay with length 1, in an order of no merit.
 
-    Outer axes are summed as a matrix product, which is fast, but does not add pairwise. This is
-    for sums whose rounding errors are corrected, or small beside what they are used for.
+    The outermost and the innermost axes are summed as matrix products, which is fast, but does not
+    add pairwise. This is for sums whose rounding errors are corrected, or small beside what they
+    are used for.
 
     Args:
         a: Contiguous array in double precision.
@@ -164,10 +165,14 @@ def quick_sum(a: Array, axis: tuple[int, ...]) -> Array:
         >>> quick_sum(np.array([[1.0, 2.0], [3.0, 4.0]]), (0,))
         array([[4., 6.]])
     """
-    outer = next((k for k in range(a.ndim) if k not in axis), a.ndim)
-    rows = math.prod(a.shape[:outer])
-    if rows > 1:
-        a = (np.ones(rows) @ a.reshape(rows, -1)).reshape((1,) * outer + a.shape[outer:])
+    kept = [k for k in range(a.ndim) if k not in axis]
+    first, last = (kept[0], kept[-1] + 1) if kept else (0, 0)
+    outer, inner = math.prod(a.shape[:first]), math.prod(a.shape[last:])
+    middle = [1] * first + [*a.shape[first:last]] + [1] * (a.ndim - last)
+    if a.size > 0:
+        a = a if outer == 1 else np.ones(outer) @ a.reshape(outer, -1)
+        a = a if inner == 1 else a.reshape(-1, inner) @ np.ones(inner)
+        a = a.reshape(middle)
     return np.asarray(np.add.reduce(a, axis=axis, keepdims=True))
 
 
