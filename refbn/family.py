@@ -19,8 +19,6 @@ No sample depends on another. There are no running statistics, training and infe
 function, a batch of one is a batch like any other, and an empty array comes back as it is.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -145,8 +143,7 @@ def instance_norm(
 
     Raises:
         TypeError: If an array is not floating.
-        ValueError: If a shape does not fit, there are no channels, `eps` is negative, or a set is
-            constant and `eps` is 0.
+        ValueError: If a shape does not fit, `eps` is negative, or a set is constant and `eps` is 0.
 
     Examples:
         >>> y, cache = instance_norm([[[1.0, 3.0], [10.0, 50.0]]], eps=0.0)
@@ -158,7 +155,7 @@ def instance_norm(
         Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization, arXiv:1607.08022.
     """
     reduced_axes(np.shape(x), channel_axis)  # refuses an axis that is not there
-    groups = np.shape(x)[channel_axis]
+    groups = np.shape(x)[channel_axis] or 1
     return group_norm(x, gamma, beta, groups=groups, channel_axis=channel_axis, eps=eps)
 
 
@@ -205,7 +202,7 @@ def group_norm(
     """
     sample, *spatial = reduced_axes(np.shape(x), channel_axis)
     samples, channels = np.shape(x)[sample], np.shape(x)[channel_axis]
-    if groups not in range(1, channels + 1) or channels % groups:
+    if groups < 1 or channels % groups:
         raise ValueError(
             f"groups must divide the number of channels, {channels}; got groups={groups!r} "
             f"for x.shape={np.shape(x)} with channel_axis={channel_axis}. "
