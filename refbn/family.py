@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refbn import transform
-from refbn.axes import Array, as_floating, in_double, propagate_silently, reduced_axes
+from refbn.axes import Array, as_floating, reduced_axes
 
 Parameter = npt.ArrayLike | None
 
@@ -297,7 +297,6 @@ def _across(x: npt.ArrayLike, channel_axis: int) -> _Sets:
     return _Sets(channel_axis, order, (-1, np.shape(x)[channel_axis]))
 
 
-@propagate_silently
 def _norm(
     x: npt.ArrayLike, gamma: Parameter, beta: Parameter, sets: _Sets, eps: float
 ) -> tuple[Array, NormCache]:
@@ -321,8 +320,8 @@ def _affine(x_hat: Array, gamma: Parameter, beta: Parameter, sets: _Sets) -> dic
 
 
 def _batch(x: Array, sets: _Sets) -> Array:
-    """Return the sets as the channels of a batch, (1, sets, values) or (2, sets, values)."""
-    rows = in_double(x).transpose(sets.order).reshape(sets.rows if x.size else (0, 0))
+    """Return the sets as channels, (1 or 2, sets, values), in double precision like the signs."""
+    rows = x.transpose(sets.order).reshape(sets.rows if x.size else (0, 0))
     return np.multiply.outer(sets.signs, rows)
 
 
