@@ -304,19 +304,20 @@ def _norm(
     x = as_floating("x", x)
     _, core = transform.batch_norm_train(_batch(x, sets), eps=eps)
     x_hat = _unbatch(core.x_hat, x.shape, sets)
-    affine = _affine(x_hat, gamma, beta, sets)
-    y = transform.batch_norm_infer(x_hat, **affine)
-    return _in(x.dtype, y), NormCache(x_hat, core, affine["gamma"], affine["beta"], sets, x.dtype)
+    y = transform.batch_norm_infer(x_hat, **_affine(x_hat, gamma, beta, sets))
+    return _in(x.dtype, y), NormCache(x_hat, core, _kept(gamma), _kept(beta), sets, x.dtype)
 
 
 def _affine(x_hat: Array, gamma: Parameter, beta: Parameter, sets: _Sets) -> dict[str, Any]:
     """Return the arguments that make inference scale and shift, and do nothing else."""
     ones = np.ones(x_hat.shape[sets.channel_axis])
-    # a copy that nobody can write to, neither through the cache nor through the argument
-    kept = (p if p is None else np.broadcast_to(np.array(p), np.shape(p)) for p in (gamma, beta))
-    gamma, beta = kept
     statistics = {"mean": 0.0 * ones, "var": ones, "eps": 0.0, "channel_axis": sets.channel_axis}
     return statistics | {"gamma": gamma, "beta": beta}
+
+
+def _kept(parameter: Parameter) -> Array | None:
+    """Return a copy that nobody can write to, neither through the cache nor the argument."""
+    return None if parameter is None else np.broadcast_to(np.array(parameter), np.shape(parameter))
 
 
 def _batch(x: Array, sets: _Sets) -> Array:

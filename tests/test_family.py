@@ -422,6 +422,12 @@ def test_the_other_arguments_are_checked(name):
         norm(x.astype("int64"))
     with pytest.raises(TypeError, match=whole(floating.format("gamma", "gamma"))):
         norm(x, np.ones(4, "int64"))
+    message = (
+        "gamma must be a plain array, because the mask of a masked one would be lost. "
+        "Pass gamma.data, and where=~np.ma.getmaskarray(gamma)."
+    )
+    with pytest.raises(TypeError, match=whole(message)):
+        norm(x, np.ma.ones(4))
     axis = -1 if name in {"layer", "rms"} else 1
     message = (
         "gamma must have one value for each of the 4 channels, shape (4,); got gamma.shape=(1,) "
