@@ -304,6 +304,7 @@ def _norm(
     x = as_floating("x", x)
     _, core = transform.batch_norm_train(_batch(x, sets), eps=eps)
     x_hat = _unbatch(core.x_hat, x.shape, sets)
+    x_hat.flags.writeable = False
     y = transform.batch_norm_infer(x_hat, **_affine(x_hat, gamma, beta, sets))
     return _in(x.dtype, y), NormCache(x_hat, core, _kept(gamma), _kept(beta), sets, x.dtype)
 
