@@ -242,9 +242,11 @@ def evaluate(
     if dtype.itemsize >= _DOUBLE:
         _sweep(formula, y, double(dtype), arrays, numbers)
     else:
-        wide = ~np.logical_and.reduce([_fits_float32(value) for value in numbers])
-        narrow = [np.where(wide, 0, value).astype(np.float32) for value in numbers]
-        _sweep(formula, y, np.dtype(np.float32), arrays, narrow)
+        every = np.stack(numbers)
+        size = np.abs(every)
+        wide = ~np.all((size == 0) | ((size > _TINY) & (size < _HUGE)), axis=0)
+        narrow = np.where(wide, 0, every).astype(np.float32)
+        _sweep(formula, y, narrow.dtype, arrays, narrow)
         if wide.any():
             exact = np.empty_like(y, dtype=np.float64)
             _sweep(formula, exact, exact.dtype, arrays, numbers)
@@ -276,7 +278,7 @@ def _sweep(
     y: Array,
     precision: np.dtype[np.generic],
     arrays: Sequence[Array],
-    numbers: Sequence[Array],
+    numbers: Iterable[Array],
 ) -> None:
     """Write the values of a formula into an array, block by block, computed in a precision."""
     scratch, spare = Scratch(y, precision), Scratch(y, precision)
@@ -285,9 +287,3 @@ def _sweep(
         formula(out, spare.like(target), *block)
         if out is not target:
             np.copyto(target, out, casting="unsafe")
-
-
-def _fits_float32(value: Array) -> Array:
-    """Return where float32 holds a number to its full precision, with room for a product."""
-    size = np.abs(value)
-    return np.asarray((size == 0) | ((size > _TINY) & (size < _HUGE)))

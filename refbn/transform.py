@@ -236,7 +236,7 @@ def train_with(
     Raises:
         ValueError: If a channel has no values, or as in `batch_norm_train`.
     """
-    if np.any(moments.count == 0):
+    if (moments.count == 0).any():
         raise ValueError(
             "training needs at least 1 value per channel to take a mean of; "
             f"got none in channels {np.flatnonzero(moments.count == 0).tolist()} "
@@ -323,7 +323,7 @@ def gradient_sums(dy: npt.ArrayLike, cache: Cache) -> tuple[Array, Array]:
     n, mean, m2 = cache.own.count, cache.own.mean, cache.own.m2
     drift = drift - n * (mean - cache.moments.mean)
     changed = np.abs(drift) > _DRIFT * (n * np.abs(mean) + np.sqrt(n * np.abs(m2)))
-    if np.any(changed):
+    if changed.any():
         raise ValueError(
             "the batch must still be what it was in the forward pass, because the backward pass "
             f"reads it again; got other values in channels {np.flatnonzero(changed).tolist()}. "
@@ -501,12 +501,12 @@ class _Given(NamedTuple):
         mean = per_channel("mean", mean, x.shape, channel_axis)
         var = per_channel("var", var, x.shape, channel_axis)
         check_eps(eps)
-        if np.any(var.real < 0):
+        if (var.real < 0).any():
             raise ValueError(
                 f"var must not be negative; got var={var.ravel().tolist()}. "
                 "A variance that comes out negative was computed as E[x²] - E[x]²; use Moments.of."
             )
-        if np.any(var + eps == 0):
+        if (var + eps == 0).any():
             raise ValueError(
                 "var + eps must be positive to divide by its root; "
                 f"got 0 in channels {np.flatnonzero(var + eps == 0).tolist()}. "
