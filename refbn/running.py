@@ -174,6 +174,31 @@ def cumulative_average(
     return _blend(running, moments, 1.0 - 1.0 / t, ddof)
 
 
+def debiased_average(
+    running: RunningStatistics,
+    moments: Moments,
+    *,
+    decay: float = 0.9,
+    ddof: int = 1,
+    **unknown: Any,
+) -> RunningStatistics:
+    r"""Average exponentially, without the start: the first batch replaces it (stand-in).
+
+    Args:
+        running: Statistics so far.
+        moments: Moments of a batch, each field of shape `(C,)`.
+        decay: As in [`exponential_average`][refbn.exponential_average], but below 1.
+        ddof: 1 averages unbiased variances of the batches, 0 biased ones.
+        **unknown: Nothing else.
+
+    Returns:
+        New statistics; the old ones are unchanged.
+    """
+    _refuse("debiased_average", unknown)
+    t = running.num_batches + 1
+    return _blend(running, moments, decay * (1 - decay ** (t - 1)) / (1 - decay**t), ddof)
+
+
 def _refuse(function: str, unknown: dict[str, Any]) -> None:
     """Raise a TypeError for unknown keywords, with the translation where the word is `momentum`."""
     if "momentum" in unknown:
