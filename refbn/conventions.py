@@ -411,7 +411,7 @@ EQUINOX = Convention(
     gamma=("channelwise_affine",), beta=("channelwise_affine",),
     names=("weight", "bias", "batch_state_index/0", "batch_state_index/1", "batch_counter"),
     write=_write_equinox, read=_read_equinox,
-    notes=("After the first batch its variance is too large by momentum / (1 - momentum).",),
+    notes=("In a new layer the variance is momentum / (1 - momentum) too large after one batch.",),
 )
 ONNX = Convention(
     name="ONNX", version="1.23.2", eps="epsilon", words={"epsilon": 1e-5, "momentum": 0.9},
