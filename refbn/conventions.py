@@ -215,17 +215,19 @@ class Convention:
             wrong["rank"] = rank
         if wrong:
             raise ValueError(
-                f"for {self.name}, {self.average} must lie from 0 to 1, channels be on one axis, "
-                f"rank (where it is needed) be one of {list(_RANKS)}, switches be True or False, "
-                f"and the rest as in {self.words}; got {wrong}. refbn can do nothing else."
+                f"for {self.name}, {self.average} must lie from 0 to 1 (below 1 for Haiku, Equinox "
+                "and Caffe), channels be on one axis, rank (where it is needed) be one of "
+                f"{list(_RANKS)}, switches be True or False, and the rest as in {self.words}; "
+                f"got {wrong}. refbn can do nothing else."
             )
         return given
 
     def _can(self, word: str, value: Any) -> Any:
         """Return whether refbn can do what a known word says."""
         if word == self.average:
-            number = isinstance(value, int | float | np.floating)
-            return bool(0 <= value <= 1) if number else value is None and self.if_none is not None
+            if isinstance(value, int | float | np.floating):
+                return 0 <= value < 1 or (value == 1 and self.update is exponential_average)
+            return value is None and self.if_none is not None
         if word == self.axis:
             return isinstance(value, int) or value in _FORMATS
         if word in self.gamma + self.beta:
@@ -290,8 +292,7 @@ def _lost(layer: BatchNorm, back: BatchNorm, rank: int | None) -> list[str]:
     was, now = _settings(layer, rank), _settings(back, rank)
     lost = [f"{name}={now[name]} instead of {was[name]}" for name in was if was[name] != now[name]]
     old, new = layer.state_dict(), back.state_dict()
-    both = [name for name in _OURS[:4] if name in old and name in new]
-    return lost + [f"{n} rounded" for n in both if not np.array_equal(old[n], new[n])]
+    return lost + [f"{n} rounded" for n in _OURS[2:4] if not np.array_equal(old[n], new[n])]
 
 
 def _settings(layer: BatchNorm, rank: int | None) -> dict[str, Any]:

@@ -306,7 +306,7 @@ def test_the_channel_axis(name, words, axis):
     assert CONVENTIONS[name].layer(2, rank=2, **WORDS[name] | words).channel_axis == axis
 
 
-@pytest.mark.parametrize("name", set(WORDS) - {"EQUINOX", "CAFFE", "DARKNET"})
+@pytest.mark.parametrize("name", sorted(WORDS.keys() - {"EQUINOX", "CAFFE", "DARKNET"}))
 def test_the_way_there_and_back_is_exact(name, rng):
     """A trained layer comes back to the last bit; without a counter the count is lost, and said."""
     convention = CONVENTIONS[name]
@@ -385,15 +385,16 @@ def test_a_new_layer_is_stored_as_a_new_one(name):
 
 @pytest.mark.parametrize("name", ["HAIKU", "EQUINOX", "CAFFE"])
 @pytest.mark.parametrize("decay", [0.0, 0.9, 0.999])
-def test_statistics_without_a_count_survive_a_framework_that_needs_one(name, decay, rng):
+@pytest.mark.parametrize("var", [[2.0, 0.5], [1.0, 1.0], [0.0, 0.0]])
+def test_statistics_without_a_count_survive_a_framework_that_needs_one(name, decay, var, rng):
     """Statistics from Keras are not thrown away by the first batch that follows."""
     convention, words = CONVENTIONS[name], WORDS[name] | {CONVENTIONS[name].average: decay}
     keras = BatchNorm(2, gamma=name != "CAFFE", beta=name != "CAFFE")
-    keras.running = RunningStatistics([3.0, 5.0], [2.0, 0.5], 0)
+    keras.running = RunningStatistics([3.0, 5.0], var, 0)
     with may_warn():
         layer = convention.from_state(convention.to_state(keras, rank=2, **words), rank=2, **words)
     np.testing.assert_allclose(layer.running.mean, [3, 5], rtol=4 * U)
-    np.testing.assert_allclose(layer.running.var, [2, 0.5], rtol=4 * U)
+    np.testing.assert_allclose(layer.running.var, var, rtol=4 * U)
     x = rng.standard_normal((4, 2))
     layer(x)
     # the settled average is an exponential one
@@ -412,20 +413,18 @@ def test_states_are_copies():
     assert back.gamma.tolist() == [7.0, 7.0]
 
 
-def test_haiku_stores_as_many_axes_as_its_input_has():
+@pytest.mark.parametrize(
+    ("layout", "shape"), [("channels_first", (1, 3, 1, 1)), ("channels_last", (1, 1, 1, 3))]
+)
+def test_haiku_stores_as_many_axes_as_its_input_has(layout, shape):
     """Haiku's arrays have length 1 along all axes but that of the channels; its counters none."""
-    words = WORDS["HAIKU"] | {"data_format": "channels_first"}
+    words = WORDS["HAIKU"] | {"data_format": layout}
     layer = conventions.HAIKU.layer(3, rank=4, **words)
     state = conventions.HAIKU.to_state(layer, rank=4, **words)
     assert {key: value.shape for key, value in state.items()} == {
-        "scale": (1, 3, 1, 1),
-        "offset": (1, 3, 1, 1),
-        "mean_ema/average": (1, 3, 1, 1),
-        "var_ema/average": (1, 3, 1, 1),
-        "mean_ema/hidden": (1, 3, 1, 1),
-        "var_ema/hidden": (1, 3, 1, 1),
-        "mean_ema/counter": (),
-        "var_ema/counter": (),
+        **dict.fromkeys(["scale", "offset", "mean_ema/average", "var_ema/average"], shape),
+        **dict.fromkeys(["mean_ema/hidden", "var_ema/hidden"], shape),
+        **dict.fromkeys(["mean_ema/counter", "var_ema/counter"], ()),
     }
 
 
@@ -466,6 +465,28 @@ def test_scale_and_shift_that_caffe_cannot_keep():
     with said(cannot("CAFFE", "gamma=False instead of True, beta=False instead of True")):
         state = conventions.CAFFE.to_state(layer)
     assert list(state) == ["blobs[0]", "blobs[1]", "blobs[2]"]
+
+
+def test_a_scale_that_the_words_deny():
+    """A scale is not stored, and said to be lost, if the words say that there is none."""
+    layer = BatchNorm(1)
+    with said(cannot("PYTORCH", "gamma=False instead of True, beta=False instead of True")):
+        state = conventions.PYTORCH.to_state(layer, affine=False)
+    assert list(state) == ["running_mean", "running_var", "num_batches_tracked"]
+
+
+def test_a_weight_that_is_rounded_is_no_loss():
+    """1 - 0.9 is not 0.1 in binary, but that is not worth a warning."""
+    with said():
+        conventions.PYTORCH.to_state(BatchNorm(1, decay=0.1), momentum=0.9)
+
+
+def test_sums_of_no_batch_are_read_as_zero():
+    """Caffe reads 0 where its scale factor is 0, whatever the sums are; that is said."""
+    state = {"blobs[0]": np.ones(2), "blobs[1]": np.ones(2), "blobs[2]": np.zeros(1)}
+    with said(cannot("CAFFE", "blobs[0] otherwise than given, blobs[1] otherwise than given")):
+        layer = conventions.CAFFE.from_state(state)
+    assert unpacked(layer.running) == ([0.0, 0.0], [0.0, 0.0], 0)
 
 
 def test_a_rule_of_somebody_else_is_named():
@@ -550,6 +571,8 @@ def test_required_words_are_required():
         ("FLAX", None, {"axis": (1, 2)}),
         ("TENSORFLOW", None, {"data_format": "NCHW_VECT_C"}),
         ("EQUINOX", None, {"mode": "ema"}),
+        ("EQUINOX", None, {"momentum": 1}),
+        ("CAFFE", None, {"moving_average_fraction": 1.0}),
         ("PADDLE", None, {"use_global_stats": True}),
         ("TF_KERAS", None, {}),
         ("TF_KERAS", 6, {}),
@@ -564,9 +587,10 @@ def test_what_cannot_be_done_is_refused(name, rank, words):
         wrong["rank"] = rank
     wrong = dict(sorted(wrong.items(), key=lambda item: [*convention.words, "rank"].index(item[0])))
     message = (
-        f"for {convention.name}, {convention.average} must lie from 0 to 1, channels be on one "
-        "axis, rank (where it is needed) be one of [2, 3, 4, 5], switches be True or False, "
-        f"and the rest as in {convention.words}; got {wrong}. refbn can do nothing else."
+        f"for {convention.name}, {convention.average} must lie from 0 to 1 (below 1 for Haiku, "
+        "Equinox and Caffe), channels be on one axis, rank (where it is needed) be one of "
+        "[2, 3, 4, 5], switches be True or False, and the rest as in "
+        f"{convention.words}; got {wrong}. refbn can do nothing else."
     )
     for method, first in (("layer", 1), ("to_state", BatchNorm(1)), ("from_state", {})):
         with pytest.raises(ValueError, match=whole(message)):
