@@ -145,7 +145,8 @@ class Convention:
 
         What is written is read back, and all that is not as it was is said in a
         [`ConversionWarning`][refbn.conventions.ConversionWarning]. Numbers stay in float64,
-        although most frameworks keep float32, so what is copied comes back to the last bit.
+        although most frameworks keep float32, so what is copied comes back to the last bit. Equinox
+        and Caffe store products; where one comes back rounded, that is said too.
 
         Args:
             layer: Any layer. Where the framework's has a scale or a shift and this one has not, it
