@@ -115,6 +115,21 @@ class BatchNorm:
         many = np.full(channels, 2**62)
         self._update(self.running, Moments(many, self.running.mean, self.running.var))
 
+    @property
+    def eps(self) -> float:
+        r"""\(\varepsilon\), as it was given."""
+        return float(self._how["eps"])
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the input that holds the channels, as it was given."""
+        return int(self._how["channel_axis"])
+
+    @property
+    def update(self) -> partial[RunningStatistics]:
+        """The rule of the running statistics, with the keywords that were given for it."""
+        return self._update
+
     def train(self) -> BatchNorm:
         """Switch to training mode: the batch's own statistics, and the running ones follow.
 
