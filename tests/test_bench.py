@@ -24,8 +24,10 @@ def case():
 
 
 def result(forward, both=None, memory=0):
-    """Return a Result with these medians."""
-    quartiles = [None if t is None else np.array([t - 0.5, t, t + 5]) for t in (forward, both)]
+    """Return a Result with these medians, and quartiles in no proportion to them."""
+    quartiles = [
+        None if t is None else np.array([t - t**2 / 100, t, 2 * t]) for t in (forward, both)
+    ]
     return Result(*quartiles, memory, None if both is None else memory)
 
 
@@ -78,9 +80,9 @@ def test_the_bars_by_hand():
         ("forward", "1.00 ×", True),
         ("forward", "2.00 × (textbook NumPy)", True),
         ("forward", "16.0 MiB", True),
-        ("forward and backward", "1.30 ×", True),
-        ("forward and backward", "1.96 × (textbook NumPy)", False),
-        ("forward and backward", "16.0 MiB", True),
+        ("both", "1.30 ×", True),
+        ("both", "1.96 × (textbook NumPy)", False),
+        ("both", "16.0 MiB", True),
     ]
     row["refbn"] = result(10.1, 26.1, 17 * MIB)
     assert not any(met for *_, met in bars({IMAGES: row}))
@@ -91,16 +93,18 @@ def test_the_bars_by_hand():
 
 
 def test_the_cells_by_hand():
-    """Seconds become milliseconds beside refbn's; what was not measured stays empty."""
-    row = {name: result(1.0, 2.0) for name in ("refbn", "PyTorch", "textbook NumPy")}
-    row["Keras on NumPy"] = result(4.0)
-    cells = {
-        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
-        for line in tables({IMAGES: row}).splitlines()
-        if line.startswith("|")
-    }
-    assert cells["PyTorch"][-2:] == ["", ""]
-    assert cells["Keras on NumPy"] == ["4000 (3500 to 9000)", "4.00", "", "", "0.0", ""]
+    """Times stand beside their ratio to refbn's; what was not measured is not there."""
+    row = {name: result(1.0, 2.0, 3 * MIB) for name in ("refbn", "PyTorch", "textbook NumPy")}
+    row["Keras on NumPy"] = result(4.0, memory=5 * MIB)
+    text = tables({IMAGES: row}).replace("\N{NO-BREAK SPACE}", " ")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert "Times are in milliseconds." in text
+    assert ["PyTorch", "1000 (990 to 2000)", "1.00", "2000 (1960 to 4000)", "1.00"] in lines
+    assert ["Keras on NumPy", "4000 (3840 to 8000)", "4.00", "", ""] in lines
+    assert ["textbook NumPy", "3.0 / 3.0"] in lines
+    assert ["Keras on NumPy", "5.0"] in lines
+    assert sum(line[:1] == ["PyTorch"] for line in lines) == 1
+    assert "Times are in microseconds." in tables({IMAGES: {n: result(9e-4, 2e-3) for n in row}})
 
 
 def test_a_table_by_hand():

@@ -85,7 +85,7 @@ def numpy_ml_layer(case):
 
 PEERS = {
     "PyTorch": pytorch,
-    "ONNX ReferenceEvaluator": onnx_reference,
+    "ONNX reference": onnx_reference,
     "Keras on NumPy": keras_numpy,
     "numpy-ml": numpy_ml_layer,
 }
