@@ -21,7 +21,7 @@ MEMORY = 16.0  # MiB, at most, on images
 UNMEASURED = {TORCH}  # tracemalloc does not see what is allocated outside of Python and NumPy
 
 MIB = 2**20
-SHORT = 1e-3
+SHORT = 1e-3  # seconds; where refbn takes less, times are in the short unit
 LONG_UNIT, SHORT_UNIT = ("milliseconds", 1e3), ("microseconds", 1e6)
 PASSES = "forward", "both"
 
