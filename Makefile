@@ -1,9 +1,11 @@
 # make serve   build the site and serve it; the address is printed
 # make site    build the site into site/
 # make test    run all tests
+# make bench   time refbn beside its peers, about two minutes; PAGE=docs/reference/benchmark.md
+#              also writes the page
 #
-# The first call makes .venv and installs into it; later calls install only when pyproject.toml or
-# .constraints.txt changed.
+# The first call makes .venv (.venv-bench for the peers, which are large) and installs into it; later
+# calls install only when pyproject.toml or .constraints.txt changed.
 
 export NO_MKDOCS_2_WARNING := 1 # Material says at each start what is planned for: rule 10 of the design
 
@@ -13,9 +15,9 @@ export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),1)
 PYTHON ?= python3
 ADDRESS ?= 127.0.0.1:8000
 PY := .venv/bin/python
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable
+INSTALL := -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable
 
-.PHONY: serve site test clean
+.PHONY: serve site test bench clean
 .DEFAULT_GOAL := site
 .DELETE_ON_ERROR:
 
@@ -33,19 +35,33 @@ test: .venv/test-installed
 	$(PY) -m mypy
 	$(PY) -m pytest --numprocesses auto --dist loadgroup
 
+# One thread for everybody. It is read when NumPy is imported, so it cannot be set later.
+bench: export OMP_NUM_THREADS := 1
+bench: export OPENBLAS_NUM_THREADS := 1
+bench: export MKL_NUM_THREADS := 1
+bench: export KERAS_BACKEND := numpy
+bench: export PYTHONPATH := tests
+bench: .venv-bench/installed
+	.venv-bench/bin/python -m bench $(if $(PAGE),--write $(PAGE))
+
 clean:
-	rm -rf .venv site
+	rm -rf .venv .venv-bench site
 
 .venv/docs-installed: .venv/bin/python pyproject.toml .constraints.txt
 	@echo "Installing what the site needs into .venv (once) …"
-	@$(INSTALL) ".[docs]"
+	@$(PY) $(INSTALL) ".[docs]"
 	@touch $@
 
 .venv/test-installed: .venv/bin/python pyproject.toml .constraints.txt
 	@echo "Installing what the tests need into .venv (once) …"
-	@$(INSTALL) ".[docs,test]"
+	@$(PY) $(INSTALL) ".[docs,test]"
 	@touch $@ .venv/docs-installed
 
-.venv/bin/python:
+.venv-bench/installed: .venv-bench/bin/python pyproject.toml .constraints.txt
+	@echo "Installing the peers of the benchmark into .venv-bench (once) …"
+	@.venv-bench/bin/python $(INSTALL) ".[bench]"
+	@touch $@
+
+.venv/bin/python .venv-bench/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "refbn needs Python 3.11 or later; got " + sys.version.split()[0] + ". Call make with PYTHON=python3.12 or the like.")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(@:/bin/python=)

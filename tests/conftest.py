@@ -4,6 +4,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+collect_ignore = ["bench/peers.py"]  # only `make bench` installs what it imports
+
 hypothesis.settings.register_profile("refbn", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("refbn")
 
