@@ -43,8 +43,9 @@ def blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
     if x.size <= _BLOCK:
         yield arrays
         return
-    for half in halves(_outermost(x, range(x.ndim)), *arrays):
-        yield from blocks(*half)
+    cut = _outermost(x, range(x.ndim))
+    for part in _cut(cut, _BLOCK * x.shape[cut] // x.size, *arrays):
+        yield from blocks(*part)
 
 
 def reduce_in_blocks(
@@ -69,38 +70,36 @@ def reduce_in_blocks(
     if x.size <= _BLOCK:
         return function(*arrays)
     kept = [k for k in range(x.ndim) if k not in axis]
-    many = math.prod(x.shape[k] for k in kept) > _CHANNELS
-    cut = _outermost(x, kept if many else range(x.ndim))
-    left, right = halves(cut, *arrays)
-    first = reduce_in_blocks(function, merge, axis, *left)
-    second = reduce_in_blocks(function, merge, axis, *right)
-    if cut in axis:
-        return merge(first, second)
-    return tuple(np.concatenate(pair, axis=cut) for pair in zip(first, second, strict=True))
+    channels = math.prod(x.shape[k] for k in kept)
+    cut = _outermost(x, kept if channels > _CHANNELS else range(x.ndim))
+    values = max(_BLOCK, _CHANNELS * x.size // channels) if channels > _CHANNELS else _BLOCK
+    pieces = _cut(cut, values * x.shape[cut] // x.size, *arrays)
+    results = [reduce_in_blocks(function, merge, axis, *piece) for piece in pieces]
+    joined = tuple(np.concatenate(parts, axis=cut) for parts in zip(*results, strict=True))
+    return _merged(merge, cut, joined) if cut in axis else joined
 
 
-def halves(cut: int, *arrays: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Cut arrays in two along an axis.
+def _merged(merge: Callable[[Parts, Parts], Parts], cut: int, parts: Parts) -> Parts:
+    """Merge results that lie side by side along an axis: each with its neighbour, all at once."""
+    while (length := parts[0].shape[cut]) > 1:
+        even = length - length % 2
+        pairs = merge(_slice(parts, cut, 0, even, 2), _slice(parts, cut, 1, even, 2))
+        last = _slice(parts, cut, even, length, 1)
+        parts = tuple(np.concatenate(both, axis=cut) for both in zip(pairs, last, strict=True))
+    return parts
 
-    Args:
-        cut: The axis, non-negative.
-        *arrays: Arrays of any layout. The first must be longer than 1 along the axis; those of
-            length 1, which broadcast, go whole into both halves.
 
-    Returns:
-        Views of the first halves, and views of the second ones.
+def _cut(cut: int, step: int, *arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Cut arrays along an axis; those of length 1, which broadcast, go whole into all parts."""
+    step = max(step, 1)
+    for start in range(0, arrays[0].shape[cut], step):
+        yield _slice(arrays, cut, start, start + step, 1)
 
-    Examples:
-        >>> left, right = halves(0, np.zeros((5, 3)), np.zeros((1, 3)))
-        >>> [array.shape for array in left], [array.shape for array in right]
-        ([(2, 3), (1, 3)], [(3, 3), (1, 3)])
-    """
-    middle, before, whole = arrays[0].shape[cut] // 2, (slice(None),) * cut, slice(None)
 
-    def part(which: slice) -> tuple[Array, ...]:
-        return tuple([a[(*before, whole if a.shape[cut] == 1 else which)] for a in arrays])
-
-    return part(slice(None, middle)), part(slice(middle, None))
+def _slice(arrays: Parts, cut: int, start: int, stop: int, step: int) -> Parts:
+    """Return views of a part of each array along an axis, of the whole where its length is 1."""
+    part = (*(slice(None),) * cut, slice(start, stop, step))
+    return tuple([a if a.shape[cut] == 1 else a[part] for a in arrays])
 
 
 def _outermost(x: Array, axes: Iterable[int]) -> int:
@@ -206,9 +205,10 @@ def sum_of_products(a: Array, b: Array, axis: tuple[int, ...], scratch: Scratch)
         dots = np.vecdot(a.reshape(rows).conj(), b.reshape(rows))  # vecdot conjugates once more
         sums = dots.reshape(*dots.shape, *(1,) * (a.ndim - inner))
     for cut in axis:
-        while sums.shape[cut] > 1:
-            (shorter,), (sums,) = halves(cut, sums)
-            sums[tuple(map(slice, shorter.shape))] += shorter
+        while (length := sums.shape[cut]) > 1:
+            (first,), (rest,) = _cut(cut, (length + 1) // 2, sums)
+            first[tuple(map(slice, rest.shape))] += rest
+            sums = first
     return np.asarray(np.add.reduce(sums, axis=axis, keepdims=True))  # not in scratch memory
 
 
