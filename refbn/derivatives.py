@@ -8,7 +8,8 @@ $$P(t) = t - \frac{1}{n} \sum t - \hat{x}\, \frac{1}{n} \sum t\, \hat{x}$$
 is what is left of \(t\) after the mean and the variance have followed it. \(P\) is symmetric, so
 forward mode multiplies by the same matrix as the backward pass. It takes a shift to 0, and
 \(\hat{x}\) to \(\hat{x}\, \varepsilon / (\sigma^2 + \varepsilon)\); what is orthogonal to both it
-leaves alone. Without \(\varepsilon\) it is a projection.
+leaves alone. Without \(\varepsilon\) it is a projection. At inference the statistics are constants:
+there nothing follows, and \(P(t) = t\).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refbn.axes import Array, as_floating, in_double, per_channel, propagate_silently, reduced_axes
-from refbn.transform import Cache, Gradients
+from refbn.transform import Cache, Gradients, normalize
 
 
 class DoubleGradients(NamedTuple):
@@ -128,15 +129,8 @@ def batch_norm_double_backward(
         array([ 0.375, -0.125, -0.125, -0.125])
     """
     x_hat, gamma, inv_std = _opened(cache)
-    if not isinstance(upstream, Gradients):
-        raise TypeError(
-            f"upstream must be Gradients, one cotangent for each; got {type(upstream).__name__}. "
-            "Pass Gradients(x=v, gamma=None, beta=None) for a function of dx alone."
-        )
-    v, dy = _values("upstream.x", upstream.x, cache), _values("dy", dy, cache)
-    u = _channels("upstream.gamma", upstream.gamma, cache)
-    w = _channels("upstream.beta", upstream.beta, cache)
-
+    v, u, w = _cotangents(upstream, cache)
+    dy = _values("dy", dy, cache)
     p_v, p_dy = _project(v, cache), _project(dy, cache)
     m, a, c = (_mean(t, cache) for t in (dy * x_hat, v * x_hat, v * p_dy))
     dx = u * inv_std * p_dy - gamma * inv_std**2 * (m * p_v + a * p_dy + c * x_hat)
@@ -147,6 +141,136 @@ def batch_norm_double_backward(
         gamma=None if cache.gamma is None else dgamma,
         dy=_result(y_dot, cache),
     )
+
+
+@propagate_silently
+def batch_norm_infer_jvp(
+    x_dot: npt.ArrayLike | None,
+    x: npt.ArrayLike,
+    mean: npt.ArrayLike,
+    var: npt.ArrayLike,
+    gamma: npt.ArrayLike | None = None,
+    beta: npt.ArrayLike | None = None,
+    gamma_dot: npt.ArrayLike | None = None,
+    beta_dot: npt.ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+    channel_axis: int = 1,
+) -> Array:
+    r"""Carry a direction of the inputs forwards through an inference batch norm.
+
+    $$\dot{y} = \frac{\gamma}{\sqrt{\sigma^2 + \varepsilon}}\, \dot{x}
+    + \dot{\gamma}\, \hat{x} + \dot{\beta}$$
+
+    The statistics are constants here, and take nothing away from the direction.
+
+    Args:
+        x_dot: Direction \(\dot{x}\), of the shape of `x`; floating; None stands for 0.
+        x: The input of the forward pass.
+        mean: Mean \(\mu\) of each channel, shape `(C,)`.
+        var: Variance \(\sigma^2\) of each channel, shape `(C,)`.
+        gamma: Scale \(\gamma\), shape `(C,)`, or None.
+        beta: Shift \(\beta\), shape `(C,)`, or None.
+        gamma_dot: Direction \(\dot{\gamma}\), shape `(C,)`; None stands for 0. An absent gamma
+            counts as 1, and can move like any other.
+        beta_dot: Direction \(\dot{\beta}\), shape `(C,)`; None stands for 0.
+        eps: \(\varepsilon\), as in the forward pass.
+        channel_axis: The axis of `x` that holds the channels.
+
+    Returns:
+        \(\dot{y}\), of the shape and dtype of `x`.
+
+    Raises:
+        TypeError: If an array is not floating.
+        ValueError: If a shape does not fit, `var` or `eps` is negative, or both are 0.
+
+    Examples:
+        >>> batch_norm_infer_jvp([[1.0]], [[5.0]], [1.0], [4.0], [3.0], gamma_dot=[10.0], eps=0.0)
+        array([[21.5]])
+    """
+    x = as_floating("x", x)
+    x_hat = normalize(in_double(x), mean, var, eps=eps, channel_axis=channel_axis)
+    line = _Line(x_hat, channel_axis, x.dtype)
+    _channels("beta", beta, line)  # checked as in the forward pass
+    inv_std = 1.0 / np.sqrt(_channels("var", var, line) + eps)
+    gamma = 1.0 if gamma is None else _channels("gamma", gamma, line)
+    u, w = _channels("gamma_dot", gamma_dot, line), _channels("beta_dot", beta_dot, line)
+    return _result(gamma * inv_std * _values("x_dot", x_dot, line) + u * x_hat + w, line)
+
+
+@propagate_silently
+def batch_norm_infer_double_backward(
+    upstream: Gradients,
+    dy: npt.ArrayLike,
+    x: npt.ArrayLike,
+    mean: npt.ArrayLike,
+    var: npt.ArrayLike,
+    gamma: npt.ArrayLike | None = None,
+    beta: npt.ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+    channel_axis: int = 1,
+) -> DoubleGradients:
+    r"""Differentiate the inference backward pass: the gradient of a loss made of gradients.
+
+    Of \(S = \langle v, dx \rangle + \langle u, d\gamma \rangle + \langle w, d\beta \rangle\), with
+    \(s = \sqrt{\sigma^2 + \varepsilon}\), the gradients are
+
+    $$\frac{\partial S}{\partial x} = \frac{u}{s}\, dy, \qquad
+    \frac{\partial S}{\partial \gamma} = \frac{1}{s} \sum v\, dy, \qquad
+    \frac{\partial S}{\partial (dy)} = \frac{\gamma}{s}\, v + u\, \hat{x} + w.$$
+
+    The statistics are constants here, so \(dx\) does not depend on \(x\); only \(d\gamma\) does.
+
+    Args:
+        upstream: Cotangents, each of the shape of the gradient it belongs to: `x` is \(v\),
+            `gamma` is \(u\), `beta` is \(w\). None stands for 0.
+        dy: What the backward pass was given.
+        x: The input of the forward pass.
+        mean: Mean \(\mu\) of each channel, shape `(C,)`.
+        var: Variance \(\sigma^2\) of each channel, shape `(C,)`.
+        gamma: Scale \(\gamma\), shape `(C,)`, or None.
+        beta: Shift \(\beta\), shape `(C,)`, or None.
+        eps: \(\varepsilon\), as in the forward pass.
+        channel_axis: The axis of `x` that holds the channels.
+
+    Returns:
+        Gradients of \(S\) with respect to `x`, `gamma` and `dy`.
+
+    Raises:
+        TypeError: If `upstream` is no Gradients, or an array not floating.
+        ValueError: If a shape does not fit, `var` or `eps` is negative, or both are 0.
+
+    Examples:
+        >>> from refbn import Gradients
+        >>> upstream = Gradients(x=np.array([[7.0]]), gamma=None, beta=None)
+        >>> given = {"x": [[5.0]], "mean": [1.0], "var": [4.0], "gamma": [3.0], "eps": 0.0}
+        >>> batch_norm_infer_double_backward(upstream, [[2.0]], **given)
+        DoubleGradients(x=array([[0.]]), gamma=array([7.]), dy=array([[10.5]]))
+    """
+    x = as_floating("x", x)
+    x_hat = normalize(in_double(x), mean, var, eps=eps, channel_axis=channel_axis)
+    line = _Line(x_hat, channel_axis, x.dtype)
+    _channels("beta", beta, line)  # checked as in the forward pass
+    inv_std = 1.0 / np.sqrt(_channels("var", var, line) + eps)
+    slope = inv_std if gamma is None else _channels("gamma", gamma, line) * inv_std
+    v, u, w = _cotangents(upstream, line)
+    dy = _values("dy", dy, line)
+    dgamma = np.sum(v * dy * inv_std, axis=reduced_axes(x.shape, channel_axis))
+    return DoubleGradients(
+        x=_result(u * inv_std * dy, line),
+        gamma=None if gamma is None else dgamma,
+        dy=_result(slope * v + u * x_hat + w, line),
+    )
+
+
+class _Line(NamedTuple):
+    """What stands for a cache where the statistics are constants, and y is a straight line."""
+
+    x_hat: Array
+    channel_axis: int
+    dtype: np.dtype[np.generic]
+    where: None = None
 
 
 def _project(t: Array, cache: Cache) -> Array:
@@ -172,7 +296,21 @@ def _opened(cache: Cache) -> tuple[Array, Array | float, Array | float]:
     return cache.x_hat, gamma, _channels("inv_std", cache.inv_std, cache)
 
 
-def _values(name: str, value: npt.ArrayLike | None, cache: Cache) -> Array:
+def _cotangents(
+    upstream: Gradients, cache: Cache | _Line
+) -> tuple[Array, Array | float, Array | float]:
+    """Return v, u and w, to broadcast."""
+    if not isinstance(upstream, Gradients):
+        raise TypeError(
+            f"upstream must be Gradients, one cotangent for each; got {type(upstream).__name__}. "
+            "Pass Gradients(x=v, gamma=None, beta=None) for a function of dx alone."
+        )
+    u = _channels("upstream.gamma", upstream.gamma, cache)
+    w = _channels("upstream.beta", upstream.beta, cache)
+    return _values("upstream.x", upstream.x, cache), u, w
+
+
+def _values(name: str, value: npt.ArrayLike | None, cache: Cache | _Line) -> Array:
     """Return an array of the shape of x in double precision, 0 where masked out or absent."""
     shape = cache.x_hat.shape
     array = in_double(np.zeros(shape) if value is None else as_floating(name, value))
@@ -184,13 +322,13 @@ def _values(name: str, value: npt.ArrayLike | None, cache: Cache) -> Array:
     return array if cache.where is None else np.where(cache.where, array, 0.0)
 
 
-def _channels(name: str, value: npt.ArrayLike | None, cache: Cache) -> Array | float:
+def _channels(name: str, value: npt.ArrayLike | None, cache: Cache | _Line) -> Array | float:
     """Return one value per channel, to broadcast, or 0 where there is none."""
     shape, channel_axis = cache.x_hat.shape, cache.channel_axis
     return 0.0 if value is None else per_channel(name, value, shape, channel_axis)
 
 
-def _result(value: Array, cache: Cache) -> Array:
+def _result(value: Array, cache: Cache | _Line) -> Array:
     """Return a result in the dtype of x, 0 where masked out; complex stays complex."""
     kept = np.asarray(value if cache.where is None else np.where(cache.where, value, 0.0))
     return kept if kept.dtype.kind == "c" else kept.astype(cache.dtype, copy=False)

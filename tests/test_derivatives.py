@@ -5,8 +5,19 @@ import numpy as np
 import pytest
 from helpers import whole
 
-from refbn import Gradients, batch_norm_backward, batch_norm_train
-from refbn.derivatives import batch_norm_double_backward, batch_norm_jvp
+from refbn import (
+    Gradients,
+    batch_norm_backward,
+    batch_norm_infer,
+    batch_norm_infer_backward,
+    batch_norm_train,
+)
+from refbn.derivatives import (
+    batch_norm_double_backward,
+    batch_norm_infer_double_backward,
+    batch_norm_infer_jvp,
+    batch_norm_jvp,
+)
 from refbn.gradcheck import central_difference, check_backward, complex_step
 
 U = 2.0**-53  # unit round-off of float64: the relative error of one operation
@@ -64,6 +75,27 @@ def test_a_mask_by_hand():
     assert double.x.ravel().tolist() == [0.75, -0.25, 0.0, -0.25, -0.25]
     assert double.gamma.tolist() == [0.5]
     assert double.dy.ravel().tolist() == [4.0, 2.0, 0.0, 3.0, 3.0]
+
+
+def test_inference_by_hand():
+    """5 is x_hat = 2 by mean 1 and s = sqrt(3 + 1); with gamma 3 all is products of small numbers."""
+    rule = {"mean": [1.0], "var": [3.0], "gamma": [3.0], "beta": [7.0], "eps": 1.0}
+    y_dot = batch_norm_infer_jvp([[4.0]], [[5.0]], **rule, gamma_dot=[10.0], beta_dot=[1.0])
+    assert y_dot.tolist() == [[3 / 2 * 4.0 + 10 * 2 + 1]]
+    upstream = Gradients(np.array([[7.0]]), np.array([5.0]), np.array([1.0]))
+    double = batch_norm_infer_double_backward(upstream, [[4.0]], [[5.0]], **rule)
+    assert double.x.tolist() == [[5 / 2 * 4.0]]
+    assert double.gamma.tolist() == [7 * 4.0 / 2]
+    assert double.dy.tolist() == [[3 / 2 * 7.0 + 5 * 2 + 1]]
+
+
+def test_the_defaults_of_inference():
+    """eps is 1e-5 and the channels are on axis 1."""
+    one, x = np.ones(2), np.ones((3, 2))
+    slope = 1 / np.sqrt(1 + 1e-5)
+    assert batch_norm_infer_jvp(x, x, one, one)[0, 0] == slope
+    double = batch_norm_infer_double_backward(Gradients(x, None, None), x, x, one, one)
+    assert double.dy[0, 0] == slope
 
 
 # Laws of forward mode
@@ -256,6 +288,146 @@ def test_the_cotangents_add_up(masked, rng):
     ]
     for *each, together in zip(*alone, strict=True):
         np.testing.assert_allclose(sum(each), together, rtol=0, atol=100 * 8 * U)
+
+
+# Laws of inference
+
+
+@every_axis
+@every_part
+def test_inference_forward_mode_is_a_derivative_and_an_adjoint(shape, channel_axis, parts, rng):
+    """y_dot is the derivative of y along the direction, and <dy, y_dot> that of the gradients."""
+    batch = Batch(shape, channel_axis, rng)
+    direction, rule = batch.direction(parts), batch.statistics()
+    moving = [
+        np.zeros_like(a) if d is None else d for a, d in zip(batch.inputs, direction, strict=True)
+    ]
+    y_dot = along(direction, batch, batch.gamma, beta=batch.beta)
+    with np.errstate(under="ignore"):  # the square of the complex step is meant to vanish
+        expected = complex_step(
+            lambda x, g, b: batch_norm_infer(x, gamma=g, beta=b, **rule), batch.inputs, moving
+        )
+    # some 4 terms of order 10
+    np.testing.assert_allclose(y_dot, expected, rtol=0, atol=4 * 10 * 4 * U)
+    gradients = batch_norm_infer_backward(
+        batch.dy, batch.x, gamma=batch.gamma, beta=batch.beta, **rule
+    )
+    right = sum(np.sum(g * d) for g, d in zip(gradients, moving, strict=True))
+    assert abs(np.sum(batch.dy * y_dot) - right) <= 64 * 10 * 16 * U
+
+
+@every_axis
+@every_part
+@pytest.mark.parametrize("derivative", [central_difference, complex_step])
+def test_inference_double_backward_is_the_adjoint(shape, channel_axis, parts, derivative, rng):
+    """It is the backward pass of the inference backward pass, for each gradient and for all."""
+    batch = Batch(shape, channel_axis, rng)
+    rule = batch.statistics() | {"beta": batch.beta}
+
+    def first(x, gamma, dy):
+        gradients = batch_norm_infer_backward(dy, x, gamma=gamma, **rule)
+        return np.concatenate([getattr(gradients, part).ravel() for part in parts])
+
+    def second(cotangents, x, gamma, dy):
+        upstream = batch.unpacked(cotangents, parts)
+        return batch_norm_infer_double_backward(upstream, dy, x, gamma=gamma, **rule)
+
+    check(first, second, [batch.x, batch.gamma, batch.dy], derivative)
+
+
+def test_inference_without_gamma_or_cotangents(rng):
+    """An absent gamma is ones with None for its gradient; without cotangents all results are 0."""
+    batch = Batch((4, 3, 5), 1, rng)
+    rule, upstream = batch.statistics(), batch.direction(PARTS[-1])
+    ones = rule | {"gamma": np.ones(3)}
+    np.testing.assert_array_equal(along(upstream, batch, ones["gamma"]), along(upstream, batch))
+    got, full = (
+        batch_norm_infer_double_backward(upstream, batch.dy, batch.x, **r) for r in (rule, ones)
+    )
+    assert got.gamma is None
+    np.testing.assert_array_equal(got.x, full.x)
+    np.testing.assert_array_equal(got.dy, full.dy)
+    none = Gradients(None, None, None)
+    assert not np.any(along(none, batch))
+    zero = batch_norm_infer_double_backward(none, batch.dy, batch.x, **ones)
+    assert not any(np.any(a) for a in zero)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_inference_results_are_rounded_once(dtype, rng):
+    """Results of the shape of x have its dtype, gamma's has float64; all is computed in float64."""
+    # bfloat16 has 8 digits, so that all dtypes hold the same numbers
+    x, dy, v = np.round(8 * rng.standard_normal((3, 9, 2)))
+    u, w, gamma, mean, var = np.round(1 + 8 * rng.random((5, 2)))
+    results = {}
+    for precision in (dtype, np.float64):
+        low = [a.astype(precision) for a in (x, dy, v, u, w, gamma, mean, var)]
+        x_, dy_, upstream = low[0], low[1], Gradients(*low[2:5])
+        rule = dict(zip(("gamma", "mean", "var"), low[5:], strict=True))
+        y_dot = batch_norm_infer_jvp(
+            upstream.x, x_, **rule, gamma_dot=upstream.gamma, beta_dot=upstream.beta
+        )
+        double = batch_norm_infer_double_backward(upstream, dy_, x_, **rule)
+        results[precision] = y_dot, double.x, double.dy, double.gamma
+    *coarse, of_gamma = results[dtype]
+    *fine, exact = results[np.float64]
+    assert {a.dtype for a in coarse} == {np.dtype(dtype)}
+    assert [a.tobytes() for a in coarse] == [a.astype(dtype).tobytes() for a in fine]
+    assert of_gamma.dtype == np.float64
+    assert of_gamma.tobytes() == exact.tobytes()
+
+
+@every_part
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_at_inference_a_value_that_is_not_finite_spoils_itself_only(value, parts, rng):
+    """One NaN or Inf in x, dy or v changes no bit of another value's results, and does not warn."""
+    batch = Batch((7, 3), 1, rng)
+    rule = batch.statistics() | {"gamma": batch.gamma}
+    _, u, w = batch.direction(parts)
+    clean = {"x": batch.x, "dy": batch.dy, "v": batch.direction(("x",)).x}
+    for source, array in clean.items():
+        spoilt = clean | {source: array.copy()}
+        spoilt[source][2, 1] = value
+        results = [
+            (
+                batch_norm_infer_jvp(g["v"], g["x"], **rule, gamma_dot=u, beta_dot=w),
+                *batch_norm_infer_double_backward(Gradients(g["v"], u, w), g["dy"], g["x"], **rule),
+            )
+            for g in (clean, spoilt)
+        ]
+        for i in (0, 1, 3):
+            same = results[0][i] == results[1][i]
+            assert np.all(same.ravel()[np.arange(21) != 2 * 3 + 1])
+        assert results[0][2][[0, 2]].tobytes() == results[1][2][[0, 2]].tobytes()
+
+
+def test_inference_of_no_values():
+    """Of an empty batch the results are empty, and gamma's is 0."""
+    x, rule = np.zeros((0, 3)), {"mean": np.zeros(3), "var": np.ones(3), "gamma": np.ones(3)}
+    assert batch_norm_infer_jvp(x, x, **rule).shape == (0, 3)
+    double = batch_norm_infer_double_backward(Gradients(x, None, None), x, x, **rule)
+    assert [a.shape for a in double] == [(0, 3), (3,), (0, 3)]
+    assert not np.any(double.gamma)
+
+
+def test_inference_arguments_are_not_written_to(rng):
+    """No argument is written to, read-only ones will do, and the results are new and writable."""
+    batch = Batch((4, 3, 5), 1, rng)
+    zero, one = np.zeros(3), np.ones(3)
+    upstream = batch.direction(PARTS[-1])
+    arguments = *upstream, batch.dy, batch.x, zero, one
+    before = [a.tobytes() for a in arguments]
+    for a in arguments:
+        a.flags.writeable = False
+    rule = {"mean": zero, "var": one, "gamma": one, "eps": 0.0}
+    results = [
+        batch_norm_infer_jvp(upstream.x, batch.x, **rule),
+        *batch_norm_infer_double_backward(upstream, batch.dy, batch.x, **rule),
+    ]
+    assert [a.tobytes() for a in arguments] == before
+    for a in results:
+        assert a.flags.writeable
+        assert not any(np.shares_memory(a, b) for b in arguments)
 
 
 # Laws of both
@@ -460,54 +632,94 @@ def test_the_cache_is_checked(not_a_cache):
         batch_norm_double_backward(Gradients(None, None, None), np.zeros((4, 3)), not_a_cache)
 
 
+NONE = Gradients(None, None, None)
+STATISTICS = {"mean": np.zeros(3), "var": np.ones(3)}
+X = np.zeros((4, 3))
+
+
+def some_cache():
+    """Return the cache of some batch (4, 3)."""
+    return batch_norm_train(X)[1]
+
+
+def double_of(upstream, dy=X):
+    """Return the double backward pass of some batch (4, 3) for these cotangents."""
+    return batch_norm_double_backward(upstream, dy, some_cache())
+
+
+def infer_jvp(x_dot=None, **given):
+    """Return the direction of inference of some batch (4, 3)."""
+    return batch_norm_infer_jvp(x_dot, **{"x": X} | STATISTICS | given)
+
+
+def infer_double_of(upstream=NONE, dy=X, **given):
+    """Return the double backward pass of inference of some batch (4, 3)."""
+    return batch_norm_infer_double_backward(upstream, dy, **{"x": X} | STATISTICS | given)
+
+
+# by the argument that is bad: how to pass it
+OF_VALUES = [
+    ("x_dot", lambda bad: batch_norm_jvp(bad, some_cache())),
+    ("x_dot", infer_jvp),
+    ("dy", lambda bad: double_of(NONE, bad)),
+    ("dy", lambda bad: infer_double_of(NONE, bad)),
+    ("upstream.x", lambda bad: double_of(NONE._replace(x=bad))),
+    ("upstream.x", lambda bad: infer_double_of(NONE._replace(x=bad))),
+]
+OF_CHANNELS = [
+    ("gamma_dot", lambda bad: batch_norm_jvp(None, some_cache(), gamma_dot=bad)),
+    ("gamma_dot", lambda bad: infer_jvp(gamma_dot=bad)),
+    ("beta_dot", lambda bad: batch_norm_jvp(None, some_cache(), beta_dot=bad)),
+    ("beta_dot", lambda bad: infer_jvp(beta_dot=bad)),
+    ("upstream.gamma", lambda bad: double_of(NONE._replace(gamma=bad))),
+    ("upstream.gamma", lambda bad: infer_double_of(NONE._replace(gamma=bad))),
+    ("upstream.beta", lambda bad: double_of(NONE._replace(beta=bad))),
+    ("upstream.beta", lambda bad: infer_double_of(NONE._replace(beta=bad))),
+]
+for each in ("mean", "var", "gamma", "beta"):
+    OF_CHANNELS.append((each, lambda bad, each=each: infer_jvp(**{each: bad})))
+    OF_CHANNELS.append((each, lambda bad, each=each: infer_double_of(**{each: bad})))
+OF_X = [("x", lambda bad: infer_jvp(x=bad)), ("x", lambda bad: infer_double_of(x=bad))]
+
+
+@pytest.mark.parametrize("double", [double_of, infer_double_of])
 @pytest.mark.parametrize("upstream", [np.zeros((3, 4, 3)), (None, None, None), None])
-def test_the_cotangents_must_be_named(upstream):
+def test_the_cotangents_must_be_named(upstream, double):
     """An array of v alone, or a bare tuple, is refused: which cotangent is which must be said."""
     message = (
         f"upstream must be Gradients, one cotangent for each; got {type(upstream).__name__}. "
         "Pass Gradients(x=v, gamma=None, beta=None) for a function of dx alone."
     )
     with pytest.raises(TypeError, match=whole(message)):
-        batch_norm_double_backward(upstream, np.zeros((4, 3)), some_cache())
+        double(upstream)
 
 
-CALLS = {
-    "x_dot": lambda bad: batch_norm_jvp(bad, some_cache()),
-    "gamma_dot": lambda bad: batch_norm_jvp(None, some_cache(), gamma_dot=bad),
-    "beta_dot": lambda bad: batch_norm_jvp(None, some_cache(), beta_dot=bad),
-    "dy": lambda bad: batch_norm_double_backward(Gradients(None, None, None), bad, some_cache()),
-    "upstream.x": lambda bad: double_of(Gradients(bad, None, None)),
-    "upstream.gamma": lambda bad: double_of(Gradients(None, bad, None)),
-    "upstream.beta": lambda bad: double_of(Gradients(None, None, bad)),
-}
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_the_dtype_is_checked(name):
-    """Every direction and cotangent must be floating; the message names it."""
+@pytest.mark.parametrize(("name", "call"), OF_VALUES + OF_CHANNELS + OF_X)
+def test_the_dtype_is_checked(name, call):
+    """Every array must be floating; the message names it."""
     message = (
         f"{name} must be an array of float16, bfloat16, float32, float64; got dtype int64. "
         f"Convert it first, for example with np.asarray({name}, dtype=np.float64)."
     )
     with pytest.raises(TypeError, match=whole(message)):
-        CALLS[name](np.ones(3, int))
+        call(np.ones(3, int))
 
 
-@pytest.mark.parametrize("name", ["x_dot", "dy", "upstream.x"])
+@pytest.mark.parametrize(("name", "call"), OF_VALUES)
 @pytest.mark.parametrize("shape", [(1, 3), (3,), (4, 3, 1), ()])
-def test_the_shape_of_x_is_checked(name, shape):
+def test_the_shape_of_x_is_checked(name, call, shape):
     """A direction of x, a cotangent of dx and dy have the shape of x; nothing is broadcast."""
     message = (
         f"{name} must have the shape of x, (4, 3); got {name}.shape={shape}. "
         "Pass the array that belongs to this forward pass."
     )
     with pytest.raises(ValueError, match=whole(message)):
-        CALLS[name](np.ones(shape))
+        call(np.ones(shape))
 
 
-@pytest.mark.parametrize("name", ["gamma_dot", "beta_dot", "upstream.gamma", "upstream.beta"])
+@pytest.mark.parametrize(("name", "call"), OF_CHANNELS)
 @pytest.mark.parametrize("shape", [(1,), (4,), (1, 3), ()])
-def test_the_shape_of_the_parameters_is_checked(name, shape):
+def test_the_shape_of_the_parameters_is_checked(name, call, shape):
     """What belongs to gamma or beta has one value per channel."""
     message = (
         f"{name} must have one value for each of the 3 channels, shape (3,); "
@@ -515,7 +727,32 @@ def test_the_shape_of_the_parameters_is_checked(name, shape):
         "Pass one value per channel, or another channel_axis."
     )
     with pytest.raises(ValueError, match=whole(message)):
-        CALLS[name](np.ones(shape))
+        call(np.ones(shape))
+
+
+@pytest.mark.parametrize("call", [infer_jvp, infer_double_of])
+def test_the_statistics_are_checked(call):
+    """Inference refuses what the forward pass refuses: bad eps, variances and axes."""
+    message = "eps must be a finite number, not negative; got eps=-1.0. The usual value is 1e-5."
+    with pytest.raises(ValueError, match=whole(message)):
+        call(eps=-1.0)
+    message = (
+        "var must not be negative; got var=[1.0, -0.5, 0.0]. "
+        "A variance that comes out negative was computed as E[x²] - E[x]²; use Moments.of."
+    )
+    with pytest.raises(ValueError, match=whole(message)):
+        call(var=[1.0, -0.5, 0.0])
+    message = (
+        "var + eps must be positive to divide by its root; got 0 in channels [2]. "
+        "These channels hardly vary: pass eps above 0, usually 1e-5."
+    )
+    with pytest.raises(ValueError, match=whole(message)):
+        call(var=[1.0, 1.0, 0.0], eps=0.0)
+    message = (
+        "channel_axis must name an axis of x, from -2 to 1; got channel_axis=2 for x.shape=(4, 3)."
+    )
+    with pytest.raises(ValueError, match=whole(message)):
+        call(channel_axis=2)
 
 
 # Oracles
@@ -572,6 +809,11 @@ class Batch:
         """Return the cache of the forward pass of the inputs."""
         return self.forward(*self.inputs)[1]
 
+    def statistics(self):
+        """Return statistics for inference that are not those of the batch, eps and the axis."""
+        rule = {"eps": self.eps, "channel_axis": self.channel_axis}
+        return rule | {"mean": 1 - self.beta, "var": 2 * self.gamma}
+
     def direction(self, parts):
         """Return a random direction of these inputs, None for the others."""
         shapes = {"x": self.x.shape, "gamma": self.gamma.shape, "beta": self.beta.shape}
@@ -612,14 +854,12 @@ def check(forward, backward, arguments, derivative):
         check_backward(forward, backward, arguments, derivative=derivative, tolerance=tolerance)
 
 
-def double_of(upstream):
-    """Return the double backward pass of some batch (4, 3) for these cotangents."""
-    return batch_norm_double_backward(upstream, np.zeros((4, 3)), some_cache())
-
-
-def some_cache():
-    """Return the cache of some batch (4, 3)."""
-    return batch_norm_train(np.zeros((4, 3)))[1]
+def along(direction, batch, gamma=None, beta=None):
+    """Return y_dot of inference along a direction, of this batch."""
+    rule = {"gamma": gamma, "beta": beta} | batch.statistics()
+    return batch_norm_infer_jvp(
+        direction.x, batch.x, gamma_dot=direction.gamma, beta_dot=direction.beta, **rule
+    )
 
 
 def column(*values):
