@@ -177,6 +177,76 @@ def test_the_order_of_two_derivatives_is_of_no_account(masked, rng):
     np.testing.assert_allclose(forth, back, rtol=0, atol=60 * 100 * 4 * U)
 
 
+# Laws of the first backward pass that follow from the Jacobian
+
+
+@pytest.mark.parametrize("eps", EVERY_EPS)
+@every_mask
+def test_the_gradient_is_no_longer_than_its_slope(eps, masked, rng):
+    """|dx| is at most |gamma| inv_std |dy|, and <dx, x> is gamma eps / (var + eps) <dy, x_hat>."""
+    batch = Batch((4, 3, 5), 1, rng, masked=masked, eps=eps)
+    cache = batch.cache()
+    gradients = batch_norm_backward(batch.dy, cache)
+    dy = batch.dy if batch.where is None else np.where(batch.where, batch.dy, 0.0)
+    size, dx_size = (np.sqrt(np.sum(t * t, axis=(0, 2))) for t in (dy, gradients.x))
+    assert np.all(dx_size <= batch.gamma * cache.inv_std * size)
+    along_x = np.sum(gradients.x * batch.x, axis=(0, 2))
+    expected = batch.gamma * eps / (cache.moments.var() + eps) * gradients.gamma
+    np.testing.assert_allclose(along_x, expected, rtol=0, atol=20 * 100 * 8 * U)
+
+
+@pytest.mark.parametrize("eps", EVERY_EPS)
+def test_weights_that_feed_a_batch_norm(eps, rng):
+    """<w, dw> is gamma eps / (var + eps) dgamma, and the gradient of a bias is 0."""
+    inputs, weights, dy = weighted(rng)
+    gamma = np.array([1.5, -0.7])
+    _, cache = batch_norm_train(inputs @ weights + 3.0, gamma, eps=eps)
+    dx, dgamma, _ = batch_norm_backward(dy, cache)
+    along_w = np.sum(weights * (inputs.T @ dx), axis=0)
+    expected = gamma * eps / (cache.moments.var() + eps) * dgamma
+    # 12 samples of 5 features, of order 10
+    np.testing.assert_allclose(along_w, expected, rtol=0, atol=60 * 10 * 8 * U)
+    np.testing.assert_allclose(np.sum(dx, axis=0), 0, atol=60 * 10 * 8 * U)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.5, 3.0, 1e6])
+def test_the_length_of_weights_is_of_no_account(scale, rng):
+    """Without eps, a w gives the y of w and 1 / a of its gradient, which is orthogonal to w."""
+    inputs, weights, dy = weighted(rng)
+    y, cache = batch_norm_train(inputs @ weights, eps=0.0)
+    dw = inputs.T @ batch_norm_backward(dy, cache).x
+    longer, longer_cache = batch_norm_train(inputs @ (scale * weights), eps=0.0)
+    longer_dw = inputs.T @ batch_norm_backward(dy, longer_cache).x
+    atol = 60 * 10 * 8 * U
+    np.testing.assert_allclose(longer, y, rtol=0, atol=atol)
+    np.testing.assert_allclose(scale * longer_dw, dw, rtol=0, atol=atol)
+    step = weights - 0.1 * dw  # so Pythagoras: no step makes the weights shorter
+    squares = [np.sum(a * a, axis=0) for a in (step, weights, 0.1 * dw)]
+    np.testing.assert_allclose(squares[0], squares[1] + squares[2], rtol=60 * 8 * U)
+
+
+@pytest.mark.parametrize("eps", EVERY_EPS)
+def test_the_sign_of_weights_goes_into_gamma(eps, rng):
+    """-w with -gamma is w with gamma, to the last bit."""
+    inputs, weights, _ = weighted(rng)
+    gamma = np.array([1.5, -0.7])
+    y, _ = batch_norm_train(inputs @ weights, gamma, eps=eps)
+    same, _ = batch_norm_train(inputs @ -weights, -gamma, eps=eps)
+    assert same.tobytes() == y.tobytes()
+
+
+def test_x_hat_is_the_nearest_point_of_a_sphere(rng):
+    """Without eps, of all u with mean 0 and |u|² = n, x_hat is nearest to x."""
+    n = 7
+    x = rng.standard_normal((n, 1))
+    x_hat, _ = batch_norm_train(x, eps=0.0)
+    others = rng.standard_normal((n, 2000)) * np.geomspace(1e-3, 1e3, 2000) + x_hat
+    others -= others.mean(axis=0)
+    others *= np.sqrt(n / np.sum(others * others, axis=0))
+    farther = np.sum((others - x) ** 2, axis=0)
+    assert np.all(farther > np.sum((x_hat - x) ** 2))
+
+
 # Laws of the double backward pass
 
 
@@ -860,6 +930,11 @@ def along(direction, batch, gamma=None, beta=None):
     return batch_norm_infer_jvp(
         direction.x, batch.x, gamma_dot=direction.gamma, beta_dot=direction.beta, **rule
     )
+
+
+def weighted(rng):
+    """Return inputs of a linear layer, its weights, and a gradient of its normalised output."""
+    return rng.standard_normal((12, 5)), rng.standard_normal((5, 2)), rng.standard_normal((12, 2))
 
 
 def column(*values):
