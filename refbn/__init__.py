@@ -24,6 +24,11 @@ variance. Training is normalising with the batch's own moments; everything else 
 
 from refbn import conventions as conventions
 from refbn import gradcheck as gradcheck
+from refbn.derivatives import DoubleGradients as DoubleGradients
+from refbn.derivatives import batch_norm_double_backward as batch_norm_double_backward
+from refbn.derivatives import batch_norm_infer_double_backward as batch_norm_infer_double_backward
+from refbn.derivatives import batch_norm_infer_jvp as batch_norm_infer_jvp
+from refbn.derivatives import batch_norm_jvp as batch_norm_jvp
 from refbn.family import NormCache as NormCache
 from refbn.family import group_norm as group_norm
 from refbn.family import instance_norm as instance_norm

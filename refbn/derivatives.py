@@ -77,7 +77,7 @@ def batch_norm_jvp(
         array([ 0.5, -0.5,  0. ,  0. ])
     """
     x_hat, gamma, inv_std = _opened(cache)
-    p = _project(_values("x_dot", x_dot, cache), cache)
+    p = _project(_values("x_dot", x_dot, cache), x_hat, cache)
     u, w = _channels("gamma_dot", gamma_dot, cache), _channels("beta_dot", beta_dot, cache)
     return _result(gamma * inv_std * p + u * x_hat + w, cache)
 
@@ -131,7 +131,7 @@ def batch_norm_double_backward(
     x_hat, gamma, inv_std = _opened(cache)
     v, u, w = _cotangents(upstream, cache)
     dy = _values("dy", dy, cache)
-    p_v, p_dy = _project(v, cache), _project(dy, cache)
+    p_v, p_dy = _project(v, x_hat, cache), _project(dy, x_hat, cache)
     m, a, c = (_mean(t, cache) for t in (dy * x_hat, v * x_hat, v * p_dy))
     dx = u * inv_std * p_dy - gamma * inv_std**2 * (m * p_v + a * p_dy + c * x_hat)
     dgamma = np.sum(v * p_dy * inv_std, axis=reduced_axes(v.shape, cache.channel_axis))
@@ -190,7 +190,7 @@ def batch_norm_infer_jvp(
     """
     x = as_floating("x", x)
     x_hat = normalize(in_double(x), mean, var, eps=eps, channel_axis=channel_axis)
-    line = _Line(x_hat, channel_axis, x.dtype)
+    line = _Line(x, channel_axis)
     _channels("beta", beta, line)  # checked as in the forward pass
     inv_std = 1.0 / np.sqrt(_channels("var", var, line) + eps)
     gamma = 1.0 if gamma is None else _channels("gamma", gamma, line)
@@ -250,7 +250,7 @@ def batch_norm_infer_double_backward(
     """
     x = as_floating("x", x)
     x_hat = normalize(in_double(x), mean, var, eps=eps, channel_axis=channel_axis)
-    line = _Line(x_hat, channel_axis, x.dtype)
+    line = _Line(x, channel_axis)
     _channels("beta", beta, line)  # checked as in the forward pass
     inv_std = 1.0 / np.sqrt(_channels("var", var, line) + eps)
     slope = inv_std if gamma is None else _channels("gamma", gamma, line) * inv_std
@@ -267,15 +267,14 @@ def batch_norm_infer_double_backward(
 class _Line(NamedTuple):
     """What stands for a cache where the statistics are constants, and y is a straight line."""
 
-    x_hat: Array
+    x: Array
     channel_axis: int
-    dtype: np.dtype[np.generic]
     where: None = None
 
 
-def _project(t: Array, cache: Cache) -> Array:
+def _project(t: Array, x_hat: Array, cache: Cache) -> Array:
     """Return P(t): what is left of t after the mean and the variance have followed it."""
-    return np.asarray(t - _mean(t, cache) - cache.x_hat * _mean(t * cache.x_hat, cache))
+    return np.asarray(t - _mean(t, cache) - x_hat * _mean(t * x_hat, cache))
 
 
 def _mean(t: Array, cache: Cache) -> Array:
@@ -312,7 +311,7 @@ def _cotangents(
 
 def _values(name: str, value: npt.ArrayLike | None, cache: Cache | _Line) -> Array:
     """Return an array of the shape of x in double precision, 0 where masked out or absent."""
-    shape = cache.x_hat.shape
+    shape = cache.x.shape
     array = in_double(np.zeros(shape) if value is None else as_floating(name, value))
     if array.shape != shape:
         raise ValueError(
@@ -324,11 +323,11 @@ def _values(name: str, value: npt.ArrayLike | None, cache: Cache | _Line) -> Arr
 
 def _channels(name: str, value: npt.ArrayLike | None, cache: Cache | _Line) -> Array | float:
     """Return one value per channel, to broadcast, or 0 where there is none."""
-    shape, channel_axis = cache.x_hat.shape, cache.channel_axis
-    return 0.0 if value is None else per_channel(name, value, shape, channel_axis)
+    shape = cache.x.shape
+    return 0.0 if value is None else per_channel(name, value, shape, cache.channel_axis)
 
 
 def _result(value: Array, cache: Cache | _Line) -> Array:
     """Return a result in the dtype of x, 0 where masked out; complex stays complex."""
     kept = np.asarray(value if cache.where is None else np.where(cache.where, value, 0.0))
-    return kept if kept.dtype.kind == "c" else kept.astype(cache.dtype, copy=False)
+    return kept if kept.dtype.kind == "c" else kept.astype(cache.x.dtype, copy=False)

@@ -83,12 +83,35 @@ class Cache:
                 array.flags.writeable = False
 
     @property
+    @propagate_silently
     def x_hat(self) -> Array:
         r"""Normalised batch \(\hat{x}\) in double precision, computed anew; 0 where masked out."""
         mean, inv_std = self.along(self.moments.mean), self.along(self.inv_std)
-        if self.where is None:
-            return (in_double(self.x) - mean) * inv_std
-        return (np.where(self.where, in_double(self.x), mean) - mean) * inv_std
+        x = in_double(self.x)
+        deviation = (x if self.where is None else np.where(self.where, x, mean)) - mean
+        axis = reduced_axes(x.shape, self.channel_axis)
+        self.check_batch(np.sum(deviation, axis=axis))
+        return deviation * inv_std
+
+    def check_batch(self, drift: Array) -> None:
+        """Raise a ValueError if the batch is not what it was, as far as its mean can tell.
+
+        Args:
+            drift: Sum of the deviations from `moments.mean`, shape `(C,)`.
+
+        Raises:
+            ValueError: If it is not what it was in the forward pass, up to rounding.
+        """
+        n, mean, m2 = self.own.count, self.own.mean, self.own.m2
+        drift = drift - n * (mean - self.moments.mean)
+        changed = np.abs(drift) > _DRIFT * (n * np.abs(mean) + np.sqrt(n * np.abs(m2)))
+        if changed.any():
+            raise ValueError(
+                "the batch must still be what it was in the forward pass, because the backward "
+                f"pass reads it again; got other values in channels "
+                f"{np.flatnonzero(changed).tolist()}. Call backward before you write into x, "
+                "or pass a copy of x to the forward pass."
+            )
 
     def along(self, values: Array) -> Array:
         """Return one value per channel, shaped so that it broadcasts against the batch.
@@ -320,15 +343,7 @@ def gradient_sums(dy: npt.ArrayLike, cache: Cache) -> tuple[Array, Array]:
     """
     dy = _gradient_like(dy, cache.x.shape)
     products, dbeta, drift = _sums(dy, cache.x, cache.moments.mean, cache.channel_axis, cache.where)
-    n, mean, m2 = cache.own.count, cache.own.mean, cache.own.m2
-    drift = drift - n * (mean - cache.moments.mean)
-    changed = np.abs(drift) > _DRIFT * (n * np.abs(mean) + np.sqrt(n * np.abs(m2)))
-    if changed.any():
-        raise ValueError(
-            "the batch must still be what it was in the forward pass, because the backward pass "
-            f"reads it again; got other values in channels {np.flatnonzero(changed).tolist()}. "
-            "Call backward before you write into x, or pass a copy of x to the forward pass."
-        )
+    cache.check_batch(drift)
     return cache.inv_std * products, dbeta
 
 
