@@ -288,11 +288,6 @@ def batch_norm_backward(dy: npt.ArrayLike, cache: Cache) -> Gradients:
         Ioffe and Szegedy (2015), section 3, in closed form. Step by step, the derivative by the
         mean has a second term, through the variance, which is always 0.
     """
-    if not isinstance(cache, Cache):
-        raise TypeError(
-            f"cache must be the Cache of the forward pass; got {type(cache).__name__}. "
-            "batch_norm_train returns two values, y and the cache: pass the second."
-        )
     dgamma, dbeta = gradient_sums(dy, cache)
     return Gradients(
         x=gradient_with(dgamma, dbeta, dy, cache),
@@ -315,14 +310,20 @@ def gradient_sums(dy: npt.ArrayLike, cache: Cache) -> tuple[Array, Array]:
         Two arrays of shape `(C,)`.
 
     Raises:
-        TypeError: If `dy` is not floating.
+        TypeError: If `dy` is not floating, or `cache` no Cache.
         ValueError: If `dy` is not of the shape of `y`, or the batch is not what it was.
     """
+    if not isinstance(cache, Cache):
+        raise TypeError(
+            f"cache must be the Cache of the forward pass; got {type(cache).__name__}. "
+            "batch_norm_train returns two values, y and the cache: pass the second."
+        )
     dy = _gradient_like(dy, cache.x.shape)
     products, dbeta, drift = _sums(dy, cache.x, cache.moments.mean, cache.channel_axis, cache.where)
     n, mean, m2 = cache.own.count, cache.own.mean, cache.own.m2
-    drift = drift - n * (mean - cache.moments.mean)
-    changed = np.abs(drift) > _DRIFT * (n * np.abs(mean) + np.sqrt(n * np.abs(m2)))
+    apart = n * (mean - cache.moments.mean)
+    size = n * np.abs(mean) + np.abs(apart) + np.sqrt(n * np.abs(m2))
+    changed = np.abs(drift - apart) > _DRIFT * size
     if np.any(changed):
         raise ValueError(
             "the batch must still be what it was in the forward pass, because the backward pass "
