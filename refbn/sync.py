@@ -19,8 +19,9 @@ Three things come of it, none of which the upper-case `Allreduce`, a sum of buff
 
 The price is that a worker receives a few numbers per channel from *each* of the others.
 
-Every worker must make the same calls in the same order, with an empty shard too, and with the same
-`gamma`, `beta` and `eps`. A worker that does not call, or is stopped, leaves the others waiting.
+Every worker must make the same calls in the same order, with an empty shard too. A worker that does
+not call, or is stopped, leaves the others waiting. `gamma`, `beta` and `eps` must be the same on
+all workers, as the gradient is that of *one* batch norm; this is not checked.
 """
 
 from __future__ import annotations
@@ -32,15 +33,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from refbn.axes import (
-    Array,
-    as_floating,
-    as_mask,
-    check_eps,
-    per_channel,
-    propagate_silently,
-    reduced_axes,
-)
+from refbn.axes import Array, as_floating, as_mask, check_eps, per_channel, reduced_axes
 from refbn.moments import Moments
 from refbn.transform import Cache, Gradients, gradient_sums, gradient_with, train_with
 
@@ -140,9 +133,18 @@ def sync_batch_norm_train(
         >>> y
         array([[-1.]])
     """
-    own, parts = _exchange(
-        lambda: _checked_moments(x, gamma, beta, eps, channel_axis, where), communicator
-    )
+
+    def checked_moments() -> Moments:
+        # all that could fail on one worker alone fails here, where the others hear of it
+        array = as_floating("x", x)
+        axis = reduced_axes(array.shape, channel_axis)
+        for name, value in (("gamma", gamma), ("beta", beta)):
+            if value is not None:
+                per_channel(name, value, array.shape, channel_axis)
+        check_eps(eps)
+        return Moments.of(array, axis, as_mask(where, array.shape))
+
+    own, parts = _exchange(checked_moments, communicator)
     moments = _merged(parts)
     if np.any(moments.count == 0):
         raise ValueError(
@@ -151,11 +153,10 @@ def sync_batch_norm_train(
             "One worker may have none, but not all: leave this batch out on every worker."
         )
     x = np.asarray(x)
-    mask = as_mask(where, x.shape)
-    return train_with(moments, own, x, gamma, beta, eps, channel_axis, mask)
+    return train_with(moments, own, x, gamma, beta, eps, channel_axis, as_mask(where, x.shape))
 
 
-@propagate_silently
+@np.errstate(invalid="ignore")  # Inf on one worker and -Inf on another
 def sync_batch_norm_backward(
     dy: npt.ArrayLike, cache: Cache, communicator: Communicator
 ) -> Gradients:
@@ -207,45 +208,23 @@ def sync_batch_norm_backward(
             f"got parts of {n.tolist()} values per channel for forward passes over {expected}. "
             "Pass the cache of sync_batch_norm_train, and the same communicator."
         )
-    return Gradients(
-        x=gradient_with(all_dgamma, all_dbeta, dy, cache),
-        gamma=None if cache.gamma is None else dgamma,
-        beta=dbeta if cache.has_beta else None,
-    )
+    dx = gradient_with(all_dgamma, all_dbeta, dy, cache)
+    return Gradients(dx, None if cache.gamma is None else dgamma, dbeta if cache.has_beta else None)
 
 
 def _exchange(part: Callable[[], Any], communicator: Communicator) -> tuple[Any, list[Any]]:
     """Return what this worker makes, and what all make; or raise on all what one raised."""
     try:
         mine = part()
-    except Exception as error:  # noqa: BLE001 (it is raised below, when all have heard of it)
-        mine = error
+    except Exception as error:
+        communicator.allreduce([error])
+        raise
     parts = communicator.allreduce([mine])
-    if isinstance(mine, Exception):
-        raise mine
     for rank, theirs in enumerate(parts):
         if isinstance(theirs, Exception):
             theirs.add_note(f"It was raised on worker {rank}. The others only heard of it.")
             raise theirs
     return mine, parts
-
-
-def _checked_moments(
-    x: npt.ArrayLike,
-    gamma: npt.ArrayLike | None,
-    beta: npt.ArrayLike | None,
-    eps: float,
-    channel_axis: int,
-    where: npt.ArrayLike | None,
-) -> Moments:
-    """Return the moments of a shard, after all checks that could fail on one worker alone."""
-    x = as_floating("x", x)
-    axis = reduced_axes(x.shape, channel_axis)
-    for name, value in (("gamma", gamma), ("beta", beta)):
-        if value is not None:
-            per_channel(name, value, x.shape, channel_axis)
-    check_eps(eps)
-    return Moments.of(x, axis, as_mask(where, x.shape))
 
 
 def _merged(parts: list[Moments]) -> Moments:
