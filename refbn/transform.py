@@ -103,8 +103,9 @@ class Cache:
             ValueError: If it is not what it was in the forward pass, up to rounding.
         """
         n, mean, m2 = self.own.count, self.own.mean, self.own.m2
-        drift = drift - n * (mean - self.moments.mean)
-        changed = np.abs(drift) > _DRIFT * (n * np.abs(mean) + np.sqrt(n * np.abs(m2)))
+        apart = n * (mean - self.moments.mean)
+        size = n * np.abs(mean) + np.abs(apart) + np.sqrt(n * np.abs(m2))
+        changed = np.abs(drift - apart) > _DRIFT * size
         if changed.any():
             raise ValueError(
                 "the batch must still be what it was in the forward pass, because the backward "
@@ -311,11 +312,6 @@ def batch_norm_backward(dy: npt.ArrayLike, cache: Cache) -> Gradients:
         Ioffe and Szegedy (2015), section 3, in closed form. Step by step, the derivative by the
         mean has a second term, through the variance, which is always 0.
     """
-    if not isinstance(cache, Cache):
-        raise TypeError(
-            f"cache must be the Cache of the forward pass; got {type(cache).__name__}. "
-            "batch_norm_train returns two values, y and the cache: pass the second."
-        )
     dgamma, dbeta = gradient_sums(dy, cache)
     return Gradients(
         x=gradient_with(dgamma, dbeta, dy, cache),
@@ -338,9 +334,14 @@ def gradient_sums(dy: npt.ArrayLike, cache: Cache) -> tuple[Array, Array]:
         Two arrays of shape `(C,)`.
 
     Raises:
-        TypeError: If `dy` is not floating.
+        TypeError: If `dy` is not floating, or `cache` no Cache.
         ValueError: If `dy` is not of the shape of `y`, or the batch is not what it was.
     """
+    if not isinstance(cache, Cache):
+        raise TypeError(
+            f"cache must be the Cache of the forward pass; got {type(cache).__name__}. "
+            "batch_norm_train returns two values, y and the cache: pass the second."
+        )
     dy = _gradient_like(dy, cache.x.shape)
     products, dbeta, drift = _sums(dy, cache.x, cache.moments.mean, cache.channel_axis, cache.where)
     cache.check_batch(drift)
