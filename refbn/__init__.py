@@ -49,6 +49,9 @@ from refbn.running import debiased_exponential_average as debiased_exponential_a
 from refbn.running import exponential_average as exponential_average
 from refbn.running import pooled_statistics as pooled_statistics
 from refbn.running import population_statistics as population_statistics
+from refbn.sync import sync_batch_norm_backward as sync_batch_norm_backward
+from refbn.sync import sync_batch_norm_train as sync_batch_norm_train
+from refbn.sync import sync_moments as sync_moments
 from refbn.transform import Cache as Cache
 from refbn.transform import Gradients as Gradients
 from refbn.transform import batch_norm_backward as batch_norm_backward

@@ -109,7 +109,7 @@ class Cache:
         if changed.any():
             raise ValueError(
                 "the batch must still be what it was in the forward pass, because the backward "
-                f"pass reads it again; got other values in channels "
+                "pass reads it again; got other values in channels "
                 f"{np.flatnonzero(changed).tolist()}. Call backward before you write into x, "
                 "or pass a copy of x to the forward pass."
             )
