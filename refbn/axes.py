@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-propagate_silently = np.errstate(invalid="ignore", under="ignore")
+propagate_silently = np.errstate(divide="ignore", invalid="ignore", under="ignore")
 """Decorator: NaN and Inf go through and stay in their channel; what vanishes may vanish."""
 
 _REAL = ("float16", "bfloat16", "float32", "float64")

@@ -244,8 +244,9 @@ def evaluate(
     else:
         every = np.stack(numbers)
         size = np.abs(every)
-        wide = ~np.all((size == 0) | ((size > _TINY) & (size < _HUGE)), axis=0)
-        narrow = np.where(wide, 0, every).astype(np.float32)
+        fits = (size == 0) | ((size > _TINY) & (size < _HUGE)) | (size == np.inf)
+        wide = ~np.all(fits, axis=0)
+        narrow = np.where(wide, 1, every).astype(np.float32)
         _sweep(formula, y, narrow.dtype, arrays, narrow)
         if wide.any():
             exact = np.empty_like(y, dtype=np.float64)

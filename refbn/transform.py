@@ -60,7 +60,7 @@ class Cache:
         where: Mask of the shape of `x`, or None.
         moments: Moments that the batch was normalised with, each field of shape `(C,)`; running
             statistics are updated with them.
-        inv_std: \(1 / \sqrt{\sigma^2 + \varepsilon}\), shape `(C,)`.
+        std: \(\sqrt{\sigma^2 + \varepsilon}\), shape `(C,)`.
         gamma: Scale \(\gamma\), shape `(C,)`, or None where there was none.
         has_beta: Whether there was a shift \(\beta\).
         channel_axis: The axis of the channels.
@@ -70,7 +70,7 @@ class Cache:
     x: Array
     where: Array | None
     moments: Moments
-    inv_std: Array
+    std: Array
     gamma: Array | None
     has_beta: bool
     channel_axis: int
@@ -78,20 +78,25 @@ class Cache:
 
     def __post_init__(self) -> None:
         """Make the small arrays read-only, so that a value stays what it was."""
-        for array in (self.where, self.inv_std, self.gamma):
+        for array in (self.where, self.std, self.gamma):
             if array is not None:
                 array.flags.writeable = False
+
+    @property
+    def inv_std(self) -> Array:
+        r"""\(1 / \sqrt{\sigma^2 + \varepsilon}\), shape `(C,)`: what frameworks keep."""
+        return 1.0 / self.std
 
     @property
     @propagate_silently
     def x_hat(self) -> Array:
         r"""Normalised batch \(\hat{x}\) in double precision, computed anew; 0 where masked out."""
-        mean, inv_std = self.along(self.moments.mean), self.along(self.inv_std)
+        mean, std = self.along(self.moments.mean), self.along(self.std)
         x = in_double(self.x)
         deviation = (x if self.where is None else np.where(self.where, x, mean)) - mean
         axis = reduced_axes(x.shape, self.channel_axis)
         self.check_batch(np.sum(deviation, axis=axis))
-        return deviation * inv_std
+        return np.asarray(deviation / std)
 
     def check_batch(self, drift: Array) -> None:
         """Raise a ValueError if the batch is not what it was, as far as its mean can tell.
@@ -271,7 +276,7 @@ def train_with(
         x=x,
         where=None if where is None else where.copy(),
         moments=moments,
-        inv_std=given.inv_std.ravel(),
+        std=given.std.ravel(),
         gamma=None if gamma is None else np.array(gamma),
         has_beta=beta is not None,
         channel_axis=channel_axis,
@@ -483,22 +488,22 @@ def batch_norm_infer_backward(
     given = _Given.of(x, mean, var, gamma, beta, eps, channel_axis)
     products, dbeta, _ = _sums(dy, x, given.mean.ravel(), channel_axis)
 
-    def formula(dx: Array, _: Array, __: Array, dy: Array, slope: Array) -> None:
-        np.multiply(dy, slope, out=dx)
+    def formula(dx: Array, _: Array, __: Array, dy: Array, divisor: Array) -> None:
+        np.divide(dy, divisor, out=dx)
 
     return Gradients(
-        x=evaluate(formula, (x, dy), [given.slope]),
-        gamma=None if gamma is None else given.inv_std.ravel() * products,
+        x=evaluate(formula, (x, dy), [given.divisor]),
+        gamma=None if gamma is None else products / given.std.ravel(),
         beta=None if beta is None else dbeta,
     )
 
 
 class _Given(NamedTuple):
-    """What one straight line per channel is made of, each of shape (1, .., C, .., 1)."""
+    """What the straight line of each channel is made of, of shape (1, .., C, .., 1)."""
 
     mean: Array
-    inv_std: Array
-    slope: Array
+    std: Array
+    divisor: Array  # std / gamma: dividing once is exact where a division by hand is
     beta: Array
 
     @classmethod
@@ -528,22 +533,23 @@ class _Given(NamedTuple):
                 f"got 0 in channels {np.flatnonzero(var + eps == 0).tolist()}. "
                 "These channels hardly vary: pass eps above 0, usually 1e-5."
             )
-        inv_std = slope = 1.0 / np.sqrt(var + eps)
+        std = divisor = np.sqrt(var + eps)
         if gamma is not None:
-            slope = per_channel("gamma", gamma, x.shape, channel_axis) * inv_std
+            gamma = per_channel("gamma", gamma, x.shape, channel_axis)
+            divisor = np.where(gamma == 0, np.inf, std / np.where(gamma == 0, 1.0, gamma))
         zero = np.zeros_like(mean)
         beta = zero if beta is None else per_channel("beta", beta, x.shape, channel_axis)
-        return cls(mean, inv_std, slope, beta)
+        return cls(mean, std, divisor, beta)
 
 
 def _straight_line(x: Array, given: _Given, where: Array | None = None) -> Array:
-    """Return slope * (x - mean) + beta, where what rounding takes from the mean goes to beta."""
+    """Return (x - mean) / divisor + beta; what rounding takes from the mean goes to beta."""
     mean, rest = rounded(given.mean, x.dtype)
-    numbers = [mean, given.slope, given.beta - given.slope * rest]
+    numbers = [mean, given.divisor, given.beta - rest / given.divisor]
 
-    def formula(y: Array, _: Array, x: Array, mean: Array, slope: Array, beta: Array) -> None:
+    def formula(y: Array, _: Array, x: Array, mean: Array, divisor: Array, beta: Array) -> None:
         np.subtract(x, mean, out=y)
-        y *= slope
+        y /= divisor
         y += beta
 
     return evaluate(formula, (x,), numbers, where)

@@ -716,7 +716,7 @@ def test_a_cache_stays_what_it_was(rng):
     for field in dataclasses.fields(cache):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(cache, field.name, None)
-    for array in (cache.inv_std, cache.gamma, cache.where):
+    for array in (cache.std, cache.gamma, cache.where):
         assert not array.flags.writeable
 
 
