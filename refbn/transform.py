@@ -306,7 +306,7 @@ def batch_norm_backward(dy: npt.ArrayLike, cache: Cache) -> Gradients:
 
     Raises:
         TypeError: If `dy` is not floating, or `cache` no Cache.
-        ValueError: If `dy` is not of the shape of `y`.
+        ValueError: If `dy` is not of the shape of `y`, or the batch was written to in between.
 
     Examples:
         >>> y, cache = batch_norm_train([[0.0], [1.0], [2.0]], [1.0], [0.0], eps=0.0)
@@ -373,18 +373,9 @@ def gradient_with(dgamma: Array, dbeta: Array, dy: npt.ArrayLike, cache: Cache) 
     tilt = cache.inv_std * dgamma / n
     rest = tilt * rest_of_mean - rest_of_dy
 
-    def formula(
-        dx: Array,
-        through_var: Array,
-        x: Array,
-        dy: Array,
-        mean: Array,
-        mean_dy: Array,
-        tilt: Array,
-        rest: Array,
-        slope: Array,
-    ) -> None:
-        # slope * (dy - mean_dy - x_hat * mean of dy * x_hat), and what rounding took from the means
+    def formula(dx: Array, through_var: Array, x: Array, dy: Array, *numbers: Array) -> None:
+        mean, mean_dy, tilt, rest, slope = numbers
+        # dx = slope * (dy - mean_dy - tilt * (x - mean)), and what rounding took from the means
         np.subtract(x, mean, out=through_var)
         through_var *= tilt
         np.subtract(dy, mean_dy, out=dx)
