@@ -329,6 +329,7 @@ def gradient_sums(dy: npt.ArrayLike, cache: Cache) -> tuple[Array, Array]:
             f"reads it again; got other values in channels {np.flatnonzero(changed).tolist()}. "
             "Call backward before you write into x, or pass a copy of x to the forward pass."
         )
+    products = products - drift * dbeta / np.maximum(n, 1)  # what rounding the mean put there
     return cache.inv_std * products, dbeta
 
 
