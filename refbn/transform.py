@@ -350,6 +350,8 @@ def gradient_sums(dy: npt.ArrayLike, cache: Cache) -> tuple[Array, Array]:
     dy = _gradient_like(dy, cache.x.shape)
     products, dbeta, drift = _sums(dy, cache.x, cache.moments.mean, cache.channel_axis, cache.where)
     cache.check_batch(drift)
+    if cache.own is cache.moments:  # then the drift is what rounding left in the mean
+        products = products - dbeta * drift / cache.moments.count
     return cache.inv_std * products, dbeta
 
 
