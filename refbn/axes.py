@@ -56,7 +56,7 @@ def as_floating(name: str, value: npt.ArrayLike) -> Array:
 
 
 def as_mask(where: npt.ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
-    """Return a mask as a boolean array of the full shape (a view), or None.
+    """Return a copy of a mask, seen in the full shape, or None.
 
     Args:
         where: Booleans that broadcast to `shape`, True at the values that count, or None.
@@ -71,7 +71,7 @@ def as_mask(where: npt.ArrayLike | None, shape: tuple[int, ...]) -> Array | None
     """
     if where is None:
         return None
-    mask = np.asarray(where)
+    mask = np.array(where)  # a copy, of the shape that it was given in
     if mask.dtype != bool:
         raise TypeError(
             f"where must be an array of booleans; got dtype {mask.dtype}. "

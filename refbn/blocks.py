@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -238,22 +239,20 @@ def evaluate(
         dtype = np.dtype(np.complex128)
     y = np.empty_like(arrays[0], dtype=dtype)
     if where is not None:  # what is masked out may be anything, but must not overflow
-        arrays = [np.where(where, a, a.dtype.type(0)) for a in arrays]
-    if dtype.itemsize >= _DOUBLE:
+        for target, here, *block in blocks(y, where, *arrays, *numbers):
+            kept = [np.where(here, a, a.dtype.type(0)) for a in block[: len(arrays)]]
+            np.copyto(target, evaluate(formula, kept, block[len(arrays) :]))
+            target[~here] = 0
+    elif dtype.itemsize >= _DOUBLE:
         _sweep(formula, y, double(dtype), arrays, numbers)
     else:
         every = np.stack(numbers)
         size = np.abs(every)
-        fits = (size == 0) | ((size > _TINY) & (size < _HUGE)) | (size == np.inf)
-        wide = ~np.all(fits, axis=0)
+        wide = ~np.all((size == 0) | ((size > _TINY) & (size < _HUGE)), axis=0)
         narrow = np.where(wide, 1, every).astype(np.float32)
         _sweep(formula, y, narrow.dtype, arrays, narrow)
         if wide.any():
-            exact = np.empty_like(y, dtype=np.float64)
-            _sweep(formula, exact, exact.dtype, arrays, numbers)
-            np.copyto(y, exact, casting="unsafe", where=wide)
-    if where is not None:
-        y[~where] = 0
+            _sweep(formula, y, every.dtype, arrays, every, wide)
     return y
 
 
@@ -277,14 +276,17 @@ def rounded(value: Array, dtype: np.dtype[np.generic]) -> tuple[Array, Array]:
 def _sweep(
     formula: Callable[..., None],
     y: Array,
-    precision: np.dtype[np.generic],
+    precision: np.dtype[Any],
     arrays: Sequence[Array],
     numbers: Iterable[Array],
+    channels: Array | None = None,
 ) -> None:
-    """Write the values of a formula into an array, block by block, computed in a precision."""
+    """Write the values of a formula into an array, or into some channels, block by block."""
     scratch, spare = Scratch(y, precision), Scratch(y, precision)
-    for target, *block in blocks(y, *arrays, *numbers):
-        out = target if y.dtype == precision else scratch.like(target)
+    here = np.ones((1,) * y.ndim, bool) if channels is None else channels
+    for target, where, *block in blocks(y, here, *arrays, *numbers):
+        direct = channels is None and y.dtype == precision
+        out = target if direct else scratch.like(target)
         formula(out, spare.like(target), *block)
-        if out is not target:
-            np.copyto(target, out, casting="unsafe")
+        if not direct:
+            np.copyto(target, out, casting="unsafe", where=where)

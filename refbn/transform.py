@@ -57,7 +57,7 @@ class Cache:
 
     Attributes:
         x: The batch, the very array that the forward pass was given.
-        where: Mask of the shape of `x`, or None.
+        where: Mask of the shape of `x`, read-only, or None.
         moments: Moments that the batch was normalised with, each field of shape `(C,)`; running
             statistics are updated with them.
         std: \(\sqrt{\sigma^2 + \varepsilon}\), shape `(C,)`.
@@ -78,7 +78,7 @@ class Cache:
 
     def __post_init__(self) -> None:
         """Make the small arrays read-only, so that a value stays what it was."""
-        for array in (self.where, self.std, self.gamma):
+        for array in (self.std, self.gamma):
             if array is not None:
                 array.flags.writeable = False
 
@@ -274,7 +274,7 @@ def train_with(
     given = _Given.of(x, moments.mean, moments.var(), gamma, beta, eps, channel_axis)
     cache = Cache(
         x=x,
-        where=None if where is None else where.copy(),
+        where=where,
         moments=moments,
         std=given.std.ravel(),
         gamma=None if gamma is None else np.array(gamma),
