@@ -371,21 +371,26 @@ PYTORCH = Convention(
     names=("weight", "bias", "running_mean", "running_var", "num_batches_tracked"),
     notes=("An empty batch is counted; refbn refuses it.",),
 )
+"""`torch.nn.BatchNorm1d`, `2d` and `3d`."""
 TINYGRAD = replace(
     PYTORCH, name="tinygrad", version="0.14.0", if_none=None, beta=("affine",), notes=(),
     words={"eps": 1e-5, "affine": True, "track_running_stats": True, "momentum": 0.1},
 )
+"""`tinygrad.nn.BatchNorm`."""
 MLX = replace(
     TINYGRAD, name="MLX", version="0.32.4", axis=-1, names=(*PYTORCH.names[:4], None),
     notes=("Before August 2026 the stored variance was biased.",),
 )
+"""`mlx.nn.BatchNorm`."""
 KERAS = Convention(
     name="Keras", version="3.15.1", eps="epsilon", axis="axis", gamma=("scale",), beta=("center",),
     words={"axis": -1, "momentum": 0.99, "epsilon": 1e-3, "center": True, "scale": True,
            "renorm": False, "synchronized": False},
     names=("gamma", "beta", "moving_mean", "moving_variance", None),
 )
+"""`keras.layers.BatchNormalization` of Keras 3."""
 TF_KERAS = replace(KERAS, name="tf_keras", version="2.21.0", ddof={2: 0, 3: 0, 4: 1, 5: 1})
+"""`tf_keras.layers.BatchNormalization`, which is Keras 2."""
 TENSORFLOW = Convention(
     name="TensorFlow's fused_batch_norm", version="2.21.0", eps="epsilon", axis="data_format",
     average="exponential_avg_factor", weight_of="new", ddof=1,
@@ -393,6 +398,7 @@ TENSORFLOW = Convention(
     names=("scale", "offset", "mean", "variance", None),
     notes=("One value per channel is stored as the variance 0; refbn refuses it.",),
 )
+"""`tf.compat.v1.nn.fused_batch_norm`."""
 FLAX = Convention(
     name="Flax", version="0.12.8", eps="epsilon", axis="axis", gamma=("use_scale",),
     words={"axis": -1, "momentum": 0.99, "epsilon": 1e-5, "use_bias": True, "use_scale": True},
@@ -400,7 +406,9 @@ FLAX = Convention(
     names=("params/scale", "params/bias", "batch_stats/mean", "batch_stats/var", None),
     notes=("Unless use_fast_variance=False, the variance is E[x²] - E[x]², in float32.",),
 )
+"""`flax.linen.BatchNorm`."""
 FLAX_NNX = replace(FLAX, name="Flax nnx", names=("scale", "bias", "mean", "var", None))
+"""`flax.nnx.BatchNorm`."""
 HAIKU = Convention(
     name="Haiku", version="0.0.17", average="decay_rate", axis="data_format", keepdims=True,
     words={"create_scale": ..., "create_offset": ..., "decay_rate": ..., "eps": 1e-5,
@@ -410,6 +418,7 @@ HAIKU = Convention(
     names=("scale", "offset", "mean_ema/average", "var_ema/average", "mean_ema/counter"),
     notes=("The variance is E[x²] - E[x]², in the dtype of the input.",),
 )
+"""`haiku.BatchNorm`."""
 EQUINOX = Convention(
     name="Equinox", version="0.13.8", update=debiased_exponential_average,
     words={"eps": 1e-5, "channelwise_affine": True, "momentum": 0.99, "mode": "batch"},
@@ -418,10 +427,12 @@ EQUINOX = Convention(
     write=_write_equinox, read=_read_equinox,
     notes=("In a new layer the variance is momentum / (1 - momentum) too large after one batch.",),
 )
+"""`equinox.nn.BatchNorm` with `mode="batch"`."""
 ONNX = Convention(
     name="ONNX", version="1.23.2", eps="epsilon", words={"epsilon": 1e-5, "momentum": 0.9},
     names=("scale", "B", "input_mean", "input_var", None),
 )
+"""The operator `BatchNormalization` from opset 14 on, also in onnxruntime."""
 PADDLE = Convention(
     name="PaddlePaddle", version="3.3.1", eps="epsilon", axis="data_format",
     words={"momentum": 0.9, "epsilon": 1e-5, "weight_attr": None, "bias_attr": None,
@@ -430,6 +441,7 @@ PADDLE = Convention(
     names=("weight", "bias", "_mean", "_variance", None),
     notes=("One value per channel is returned as it is, without gamma and beta.",),
 )
+"""`paddle.nn.BatchNorm1D`, `2D` and `3D`."""
 MXNET = Convention(
     name="MXNet", version="1.9.1", eps="epsilon", axis="axis", gamma=("scale",), beta=("center",),
     words={"axis": 1, "momentum": 0.9, "epsilon": 1e-5, "center": True, "scale": True,
@@ -437,13 +449,16 @@ MXNET = Convention(
     notes=("The running statistics move in the backward pass.",
            "These are Gluon's defaults; the operator's are epsilon=1e-3 and gamma fixed at 1."),
 )
+"""`mxnet.gluon.nn.BatchNorm` on a CPU."""
 MXNET_GPU = replace(MXNET, name="MXNet on a GPU", version="apache/mxnet#21111", ddof=1)
+"""`mxnet.gluon.nn.BatchNorm` on a GPU, where cuDNN computes."""
 CHAINER = Convention(
     name="Chainer", version="7.8.1", average="decay", ddof=1,
     words={"decay": 0.9, "eps": 2e-5, "use_gamma": True, "use_beta": True},
     gamma=("use_gamma",), beta=("use_beta",),
     names=("gamma", "beta", "avg_mean", "avg_var", "N"), notes=TENSORFLOW.notes,
 )
+"""`chainer.links.BatchNormalization`."""
 CAFFE = Convention(
     name="Caffe", version="9b89154018, source", average="moving_average_fraction", ddof=1,
     words={"moving_average_fraction": 0.999, "eps": 1e-5},
@@ -451,6 +466,7 @@ CAFFE = Convention(
     names=(None, None, "blobs[0]", "blobs[1]", "blobs[2]"), write=_write_caffe, read=_read_caffe,
     notes=("gamma and beta are in a Scale layer that follows.", *TENSORFLOW.notes),
 )
+"""The layer `BatchNorm` of BVLC Caffe."""
 DARKNET = Convention(
     name="Darknet", version="f6afaabcdf, source", average="decay", ddof=1, start_var=0.0,
     words={"eps": 1e-5, "decay": 0.99},
@@ -461,15 +477,18 @@ DARKNET = Convention(
     notes=("eps and decay are no words of Darknet: they are fixed there.",
            "A batch norm that is no part of a convolution does not save its biases."),
 )
+"""The batch norm of pjreddie's Darknet."""
 NUMPY_ML = Convention(
     name="numpy-ml", version="0.1.2", eps="epsilon", axis=-1,
     words={"momentum": 0.9, "epsilon": 1e-5},
     names=("scaler", "intercept", "running_mean", "running_var", None),
     notes=("gamma starts with random numbers; here with ones.",),
 )
+"""`numpy_ml.neural_nets.layers.BatchNorm1D` and `BatchNorm2D`."""
 CS231N = Convention(
     name="CS231n", version="2025", words={"momentum": 0.9, "eps": 1e-5}, start_var=0.0
 )
+"""The functions of the Stanford course's second assignment."""
 # fmt: on
 CONVENTIONS = {name: value for name, value in vars().items() if isinstance(value, Convention)}
 """All of them by name, in the order of this page."""

@@ -261,11 +261,9 @@ def lines_of_code(source):
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in ignored | {tokenize.ENDMARKER}:
             lines.update(range(token.start[0], token.end[0] + 1))
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, documented) and ast.get_docstring(node) is not None:
-            doc = node.body[0]
-            lines.difference_update(range(doc.lineno, doc.end_lineno + 1))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):  # a docstring
+            lines.difference_update(range(node.lineno, node.end_lineno + 1))
     return sorted(lines)
 
 
