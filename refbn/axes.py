@@ -10,6 +10,8 @@ Two words are easily confused, so each has one meaning throughout `refbn`:
   and one beta for every position along it.
 """
 
+from __future__ import annotations
+
 from numbers import Real
 from typing import Any
 

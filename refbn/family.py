@@ -19,6 +19,8 @@ No sample depends on another. There are no running statistics, training and infe
 function, a batch of one is a batch like any other, and an empty array comes back as it is.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
