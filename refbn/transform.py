@@ -44,7 +44,8 @@ from refbn.blocks import (
 )
 from refbn.moments import Moments
 
-_DRIFT = 1e-12  # of mean + std: more than rounding leaves, less than a change of the batch
+_ROUNDING = 2.0**-51  # of a sum, for each value in it: twice what may be lost at worst
+_UNDERFLOW = 1e-150  # a deviation below this may be missing in m2, as its square vanishes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,8 +110,8 @@ class Cache:
         """
         n, mean, m2 = self.own.count, self.own.mean, self.own.m2
         apart = n * (mean - self.moments.mean)
-        size = n * np.abs(mean) + np.abs(apart) + np.sqrt(n * np.abs(m2))
-        changed = np.abs(drift - apart) > _DRIFT * size
+        size = n * (np.abs(mean) + _UNDERFLOW) + np.abs(apart) + np.sqrt(n * np.abs(m2))
+        changed = np.abs(drift - apart) > _ROUNDING * (n + 2000) * size
         if changed.any():
             raise ValueError(
                 "the batch must still be what it was in the forward pass, because the backward "

@@ -695,6 +695,30 @@ def test_a_batch_that_was_not_written_to_is_never_refused(offset, dtype, rng):
         batch_norm_backward(rng.standard_normal(shape), cache)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_sorted_batch_is_never_refused(dtype, rng):
+    """Rounding errors that all point in one direction do not look like a change of the batch."""
+    normal = np.sort(rng.standard_normal((10**6, 2)), axis=0)
+    flat = np.repeat([[1 / 3], [-1 / 3]], 2**17, axis=0) + 1e-3 * rng.standard_normal((2**18, 2))
+    for batch in (normal, normal[: 2**17], flat):
+        with np.errstate(under="ignore"):
+            x = batch.astype(dtype)
+        _, cache = batch_norm_train(x)
+        batch_norm_backward(x, cache)
+        assert cache.x_hat.shape == x.shape
+
+
+@pytest.mark.parametrize("unit", [1e-160, 1e-165, 1e-200, 1e-300, 5e-324])
+def test_a_batch_whose_squares_vanish_is_never_refused(unit, rng):
+    """Where values are so small that m2 is 0, rounding still does not look like a change."""
+    for n in range(2, 50):
+        x = rng.choice([-5, -3, 1, 7], (n, 3)) * unit
+        for batch in (x, np.concatenate([x, -x])):
+            _, cache = batch_norm_train(batch)
+            batch_norm_backward(np.ones(batch.shape), cache)
+            assert cache.x_hat.shape == batch.shape
+
+
 def test_the_output_of_inference_is_new(rng):
     """Normalising with mean 0 and variance 1 still returns another array, safe to write to."""
     x, zero, one = rng.standard_normal((6, 3)), np.zeros(3), np.ones(3)
