@@ -719,6 +719,30 @@ def test_a_batch_whose_squares_vanish_is_never_refused(unit, rng):
             assert cache.x_hat.shape == batch.shape
 
 
+@pytest.mark.parametrize("value", [1e29, 1e30, 1e35, -3e38])
+def test_a_constant_float32_channel_of_any_size_becomes_beta(value):
+    """Its values less their mean are 0 to the last bit, also where float32 nearly ends."""
+    x = np.full((4, 1), value, np.float32)
+    y, cache = batch_norm_train(x, [2.0], [0.5])
+    assert y.tolist() == [[0.5]] * 4
+    mean, var = cache.moments.mean, cache.moments.var()
+    assert batch_norm_infer(x, mean, var, [2.0], [0.5]).tolist() == [[0.5]] * 4
+
+
+@pytest.mark.parametrize(
+    ("dtype", "most", "gamma"), [(np.float32, 3e38, 1.0), (np.float16, 6e4, 1e-40)]
+)
+def test_nothing_overflows_on_the_way_to_a_small_gradient(dtype, most, gamma):
+    """dy and x may both be as large as their dtype allows, with opposite signs."""
+    x = np.array([[-most], [most], [-most], [most]], dtype)
+    dy = np.array([[most], [-most], [most], [most / 2]], dtype)
+    _, cache = batch_norm_train(x, [gamma])
+    dx = batch_norm_backward(dy, cache).x
+    wide = batch_norm_train(x.astype(np.float64), [gamma])[1]
+    expected = batch_norm_backward(dy.astype(np.float64), wide).x
+    np.testing.assert_allclose(dx, expected, 1e-6, np.finfo(dtype).smallest_subnormal)
+
+
 def test_the_output_of_inference_is_new(rng):
     """Normalising with mean 0 and variance 1 still returns another array, safe to write to."""
     x, zero, one = rng.standard_normal((6, 3)), np.zeros(3), np.ones(3)
