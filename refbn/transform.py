@@ -542,16 +542,18 @@ def _straight_line(x: Array, given: _Given, where: Array | None = None) -> Array
     mean, rest = rounded(given.mean, x.dtype)
     slope, none = given.gamma / given.std, given.gamma == 0
     scale: np.ufunc = np.multiply
-    by = slope
+    by, shift = slope, given.beta - slope * rest
     if x.dtype.itemsize >= slope.dtype.itemsize:
-        scale, by = np.divide, np.where(none, np.inf, given.std / np.where(none, 1.0, given.gamma))
+        with np.errstate(over="ignore"):  # of a gamma so small that y is beta
+            by = np.where(none, np.inf, given.std / np.where(none, 1.0, given.gamma))
+        scale, shift = np.divide, given.beta
 
-    def formula(y: Array, _: Array, x: Array, mean: Array, by: Array, beta: Array) -> None:
+    def formula(y: Array, _: Array, x: Array, mean: Array, by: Array, shift: Array) -> None:
         np.subtract(x, mean, out=y)
         scale(y, by, out=y)
-        y += beta
+        y += shift
 
-    return evaluate(formula, (x,), [mean, by, given.beta - slope * rest], where)
+    return evaluate(formula, (x,), [mean, by, shift], where)
 
 
 def _sums(

@@ -729,6 +729,15 @@ def test_a_constant_float32_channel_of_any_size_becomes_beta(value):
     assert batch_norm_infer(x, mean, var, [2.0], [0.5]).tolist() == [[0.5]] * 4
 
 
+@pytest.mark.parametrize("gamma", [0.0, 5e-324, -1e-310, 1e-300])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_gamma_that_all_but_vanishes_leaves_beta(gamma, dtype):
+    """Weight decay can make gamma as small as floats get; nothing overflows for it."""
+    x = np.array([[1.0], [3.0]], dtype)
+    assert batch_norm_train(x, [gamma], [0.5])[0].tolist() == [[0.5], [0.5]]
+    assert batch_norm_infer(x, [2.0], [1e10], [gamma], [0.5]).tolist() == [[0.5], [0.5]]
+
+
 @pytest.mark.parametrize(
     ("dtype", "most", "gamma"), [(np.float32, 3e38, 1.0), (np.float16, 6e4, 1e-40)]
 )
