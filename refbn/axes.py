@@ -61,7 +61,8 @@ def as_mask(where: npt.ArrayLike | None, shape: tuple[int, ...]) -> Array | None
     """Return a copy of a mask, seen in the full shape, or None.
 
     Args:
-        where: Booleans that broadcast to `shape`, True at the values that count, or None.
+        where: Booleans that broadcast to `shape`, True at the values that count, or None. They
+            need as many axes: one for each sample would else be taken for one for each channel.
         shape: Shape of the array that is masked.
 
     Returns:
@@ -69,7 +70,7 @@ def as_mask(where: npt.ArrayLike | None, shape: tuple[int, ...]) -> Array | None
 
     Raises:
         TypeError: If `where` is not boolean.
-        ValueError: If `where` does not broadcast to `shape`.
+        ValueError: If `where` does not broadcast to `shape`, or has fewer axes.
     """
     if where is None:
         return None
@@ -79,13 +80,13 @@ def as_mask(where: npt.ArrayLike | None, shape: tuple[int, ...]) -> Array | None
             f"where must be an array of booleans; got dtype {mask.dtype}. "
             "Compare first, for example with where != 0."
         )
-    try:
-        return np.broadcast_to(mask, shape)
-    except ValueError:
+    fits = all(m in {1, n} for m, n in zip(mask.shape, shape, strict=False))
+    if mask.ndim not in {0, len(shape)} or not fits:
         raise ValueError(
             f"where must broadcast to the shape of x, {shape}; got where.shape={mask.shape}. "
             "Give it as many axes as x, with length 1 along those that it does not depend on."
-        ) from None
+        )
+    return np.broadcast_to(mask, shape)
 
 
 def reduced_axes(shape: tuple[int, ...], channel_axis: int) -> tuple[int, ...]:

@@ -249,7 +249,7 @@ def evaluate(
         every = np.stack(numbers)
         size = np.abs(every)
         wide = ~np.all((size == 0) | ((size > _TINY) & (size < _HUGE)), axis=0)
-        narrow = np.where(wide, 1, every).astype(np.float32)
+        narrow = np.where(wide, 0, every).astype(np.float32)  # with 0 nothing overflows
         _sweep(formula, y, narrow.dtype, arrays, narrow)
         if wide.any():
             _sweep(formula, y, every.dtype, arrays, every, wide)
@@ -265,12 +265,15 @@ def rounded(value: Array, dtype: np.dtype[np.generic]) -> tuple[Array, Array]:
 
     Returns:
         Two arrays whose sum is `value`. The first is subtracted without error from arrays whose
-        values lie near it.
+        values lie near it. What lies beyond float32 is all in the first, as `evaluate` computes
+        with it in float64.
     """
+    rest = np.zeros_like(value)
     if dtype.itemsize >= _DOUBLE or value.dtype.kind == "c":
-        return value, np.zeros_like(value)
-    held = np.clip(value, -_HUGE, _HUGE).astype(np.float32).astype(np.float64)
-    return held, value - held
+        return value, rest
+    held, near = value.copy(), np.abs(value) < _HUGE
+    held[near] = value[near].astype(np.float32)
+    return held, np.subtract(value, held, out=rest, where=near)
 
 
 def _sweep(

@@ -59,7 +59,7 @@ LINES = {
     "moments": 60,
     "running": 60,
     "sync": 50,
-    "transform": 130,
+    "transform": 140,
     "variants": 50,
 }
 WAS_IMPORTED = """
