@@ -36,7 +36,6 @@ class BatchNorm:
     A frozen layer does so in either mode. A call that raises leaves the layer as it was.
 
     Attributes:
-        channels: Number of channels `C`.
         gamma: Scale \(\gamma\), shape `(C,)`, ones at first; None if it was left out.
         beta: Shift \(\beta\), shape `(C,)`, zeros at first; None if it was left out.
         running: [`RunningStatistics`][refbn.RunningStatistics] so far.
@@ -57,10 +56,10 @@ class BatchNorm:
 
     __slots__ = (
         "_backward",
+        "_channels",
         "_how",
         "_update",
         "beta",
-        "channels",
         "frozen",
         "gamma",
         "moments",
@@ -68,13 +67,13 @@ class BatchNorm:
         "training",
     )  # a misspelt attribute is an error
 
-    channels: int
     gamma: Array | None
     beta: Array | None
     running: RunningStatistics
     moments: Moments | None
     training: bool
     frozen: bool
+    _channels: int
     _how: dict[str, Any]
     _update: partial[RunningStatistics]
     _backward: Callable[[npt.ArrayLike], Gradients] | None
@@ -122,7 +121,7 @@ class BatchNorm:
                     f"{name} must be True or False, whether the layer has one; got {wanted!r}. "
                     f"Set its values afterwards: layer.{name} = ..."
                 )
-        self.channels = int(channels)
+        self._channels = int(channels)
         self.gamma = np.ones(channels) if gamma else None
         self.beta = np.zeros(channels) if beta else None
         self.running = RunningStatistics.initial(channels)
@@ -161,6 +160,11 @@ class BatchNorm:
                 f"got {value.mean.size}. Take the statistics over all axes but channel_axis."
             )
         object.__setattr__(self, name, value)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels `C`."""
+        return self._channels
 
     @property
     def eps(self) -> float:

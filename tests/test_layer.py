@@ -1,5 +1,6 @@
 """The layer: which calls change what, and that a call that raises changes nothing."""
 
+import copy
 import pickle
 import sys
 from pathlib import Path
@@ -877,6 +878,16 @@ def test_a_parameter_that_is_set_is_a_copy():
     gamma[:] = 7
     assert bn.gamma.tolist() == [1.0, 1.0]
     assert bn.gamma.dtype == np.float64
+
+
+def test_a_layer_can_be_copied(rng):
+    """A copy has its own state, and gives the same numbers."""
+    bn, x = made(), rng.standard_normal((5, 2))
+    bn(x)
+    other = copy.deepcopy(bn)
+    assert frozen(other) == frozen(bn)
+    bn(x)
+    assert frozen(other) != frozen(bn)
 
 
 @pytest.mark.parametrize("channels", ["3", 3.0, None, -1, 0])
