@@ -92,8 +92,8 @@ class BatchNorm:
             **rule: Keywords for `update`, such as `decay=0.99` or `ddof=0`.
 
         Raises:
-            TypeError: If `update` does not take these keywords; for `momentum` with the
-                translation.
+            TypeError: If `update` does not take these keywords, for `momentum` with the
+                translation; or if it returns something else.
             ValueError: If `eps` is negative, or `update` refuses a value.
         """
         check_eps(eps)
@@ -113,7 +113,7 @@ class BatchNorm:
         self._backward: Callable[[npt.ArrayLike], Gradients] | None = None
         # a trial that is thrown away: a rule that cannot work fails here, not at the first batch
         many = np.full(channels, 2**62)
-        self._update(self.running, Moments(many, self.running.mean, self.running.var))
+        self._updated(Moments(many, self.running.mean, self.running.var))
 
     @property
     def eps(self) -> float:
@@ -321,12 +321,22 @@ class BatchNorm:
 
     def _train(self, x: npt.ArrayLike, where: npt.ArrayLike | None) -> Array:
         y, cache = batch_norm_train(x, self.gamma, self.beta, where=where, **self._how)
-        self.running = self._update(self.running, cache.moments)  # the first change of state
+        self.running = self._updated(cache.moments)  # the first change of state
         self.moments, self._backward = cache.moments, partial(batch_norm_backward, cache=cache)
         return y
 
+    def _updated(self, moments: Moments) -> RunningStatistics:
+        """Return what the rule makes of the running statistics, if that is some of this layer."""
+        running = self._update(self.running, moments)
+        if isinstance(running, RunningStatistics) and running.mean.shape == self.running.mean.shape:
+            return running
+        raise TypeError(
+            "update must return RunningStatistics with as many channels as it was given, "
+            f"{self.running.mean.size}; got {running!r}. Nothing was stored."
+        )
+
     def _infer(self, x: npt.ArrayLike) -> Array:
-        x = np.array(x)  # a copy: backward must see what forward saw
+        x = as_floating("x", x).copy()  # backward must see what forward saw
         given: dict[str, Any] = {
             "mean": self.running.mean,
             "var": self.running.var,

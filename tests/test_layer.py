@@ -682,6 +682,33 @@ def test_a_rule_that_cannot_work_fails_at_construction(rule, error, message):
         BatchNorm(2, **rule)
 
 
+def test_a_rule_that_returns_something_else_stores_nothing(rng):
+    """Neither None nor the statistics of other channels replace those of the layer."""
+    other = RunningStatistics.initial(3)
+    message = (
+        "update must return RunningStatistics with as many channels as it was given, "
+        "2; got {!r}. Nothing was stored."
+    )
+    for wrong in (None, other):
+        with pytest.raises(TypeError, match=whole(message.format(wrong))):
+            BatchNorm(2, update=lambda *_, wrong=wrong: wrong)
+    rule = iter([RunningStatistics.initial(2), None])
+    bn = BatchNorm(2, update=lambda *_: next(rule))
+    before = bn.running
+    with pytest.raises(TypeError, match=whole(message.format(None))):
+        bn(rng.standard_normal((4, 2)))
+    assert bn.running is before
+    assert bn.moments is None
+
+
+@pytest.mark.parametrize("mode", ["train", "eval", "freeze"])
+def test_a_masked_array_is_refused_in_every_mode(mode):
+    """Its mask would be lost, in evaluation as in training."""
+    bn = getattr(BatchNorm(2), mode)()
+    with pytest.raises(TypeError, match="the mask of a masked one would be lost"):
+        bn(np.ma.masked_invalid([[1.0, np.nan], [2.0, 3.0]]))
+
+
 @pytest.mark.parametrize(
     ("change", "missing", "unknown"),
     [

@@ -55,7 +55,7 @@ LINES = {
     "family": 50,
     "folding": 30,
     "gradcheck": 35,
-    "layer": 105,
+    "layer": 110,
     "moments": 60,
     "running": 60,
     "sync": 50,
