@@ -12,7 +12,7 @@ Two words are easily confused, so each has one meaning throughout `refbn`:
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -114,10 +114,10 @@ def reduced_axes(shape: tuple[int, ...], channel_axis: int) -> tuple[int, ...]:
             f"x must have at least 2 axes, samples and channels; got x.shape={shape}. "
             "Use x.reshape(-1, 1) for samples of one channel, x.reshape(1, -1) for one sample."
         )
-    if not -ndim <= channel_axis < ndim:
+    if not (isinstance(channel_axis, Integral) and -ndim <= channel_axis < ndim):
         raise ValueError(
             f"channel_axis must name an axis of x, from {-ndim} to {ndim - 1}; "
-            f"got channel_axis={channel_axis} for x.shape={shape}."
+            f"got channel_axis={channel_axis!r} for x.shape={shape}."
         )
     return tuple(a for a in range(ndim) if a != channel_axis % ndim)
 

@@ -105,8 +105,8 @@ class BatchNorm:
             **rule: Keywords for `update`, such as `decay=0.99` or `ddof=0`.
 
         Raises:
-            TypeError: If `update` does not take these keywords; for `momentum` with the
-                translation.
+            TypeError: If `update` does not take these keywords, for `momentum` with the
+                translation; or if it returns something else.
             ValueError: If `eps` is negative, or `update` refuses a value.
         """
         check_eps(eps)
@@ -384,7 +384,7 @@ class BatchNorm:
         return y
 
     def _infer(self, x: npt.ArrayLike) -> Array:
-        x = np.array(x)  # a copy: backward must see what forward saw
+        x = as_floating("x", x).copy()  # backward must see what forward saw
         given: dict[str, Any] = {
             "mean": self.running.mean,
             "var": self.running.var,

@@ -94,12 +94,11 @@ class Cache:
     @propagate_silently
     def x_hat(self) -> Array:
         r"""Normalised batch \(\hat{x}\) in double precision, computed anew; 0 where masked out."""
-        mean, std = self.along(self.moments.mean), self.along(self.std)
-        x = in_double(self.x)
-        deviation = (x if self.where is None else np.where(self.where, x, mean)) - mean
-        axis = reduced_axes(x.shape, self.channel_axis)
-        self.check_batch(np.sum(deviation, axis=axis))
-        return np.asarray(deviation / std)
+        x, counts = in_double(self.x), np.True_ if self.where is None else self.where
+        deviation = np.zeros_like(x)
+        np.subtract(x, self.along(self.moments.mean), out=deviation, where=counts)
+        self.check_batch(np.sum(deviation, axis=reduced_axes(x.shape, self.channel_axis)))
+        return np.divide(deviation, self.along(self.std), out=deviation, where=counts)
 
     def check_batch(self, drift: Array) -> None:
         """Raise a ValueError if the batch is not what it was, as far as mean and sample can tell.

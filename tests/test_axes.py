@@ -163,12 +163,12 @@ def test_fewer_than_two_axes_are_refused(shape):
         reduced_axes(shape, 0)
 
 
-@pytest.mark.parametrize("channel_axis", [-4, 3])
+@pytest.mark.parametrize("channel_axis", [-4, 3, 1.0, "1", None])
 def test_a_channel_axis_that_is_not_there_is_refused(channel_axis):
     """The channel axis must be one of the array's axes, counted from either end."""
     message = (
         "channel_axis must name an axis of x, from -3 to 2; "
-        f"got channel_axis={channel_axis} for x.shape=(5, 2, 7)."
+        f"got channel_axis={channel_axis!r} for x.shape=(5, 2, 7)."
     )
     with pytest.raises(ValueError, match=whole(message)):
         reduced_axes((5, 2, 7), channel_axis)

@@ -682,6 +682,31 @@ def test_a_rule_that_cannot_work_fails_at_construction(rule, error, message):
         BatchNorm(2, **rule)
 
 
+def test_a_rule_that_returns_something_else_stores_nothing(rng):
+    """What a rule returns is looked at, at construction and at each batch, and then refused."""
+    message = (
+        "running must be RunningStatistics; got NoneType. "
+        "Make them with RunningStatistics(mean, var); a rule for update returns them."
+    )
+    with pytest.raises(TypeError, match=whole(message)):
+        BatchNorm(2, update=lambda *_: None)
+    rule = iter([RunningStatistics.initial(2), None])
+    bn = BatchNorm(2, update=lambda *_: next(rule))
+    before = bn.running
+    with pytest.raises(TypeError, match=whole(message)):
+        bn(rng.standard_normal((4, 2)))
+    assert bn.running is before
+    assert bn.moments is None
+
+
+@pytest.mark.parametrize("mode", ["train", "eval", "freeze"])
+def test_a_masked_array_is_refused_in_every_mode(mode):
+    """Its mask would be lost, in evaluation as in training."""
+    bn = getattr(BatchNorm(2), mode)()
+    with pytest.raises(TypeError, match="the mask of a masked one would be lost"):
+        bn(np.ma.masked_invalid([[1.0, np.nan], [2.0, 3.0]]))
+
+
 @pytest.mark.parametrize(
     ("change", "missing", "unknown"),
     [
@@ -899,16 +924,6 @@ def test_channels_are_counted_from_one(channels):
     )
     with pytest.raises(ValueError, match=whole(message)):
         BatchNorm(channels)
-
-
-def test_a_rule_that_returns_something_else_fails_at_construction():
-    """A rule is tried once, and what it returns is looked at."""
-    message = (
-        "running must be RunningStatistics; got NoneType. "
-        "Make them with RunningStatistics(mean, var); a rule for update returns them."
-    )
-    with pytest.raises(TypeError, match=whole(message)):
-        BatchNorm(2, update=lambda *_: None)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

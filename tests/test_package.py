@@ -55,7 +55,7 @@ LINES = {
     "family": 50,
     "folding": 30,
     "gradcheck": 35,
-    "layer": 125,
+    "layer": 130,
     "moments": 60,
     "running": 60,
     "sync": 50,

@@ -784,6 +784,15 @@ def test_nothing_overflows_on_the_way_to_a_small_gradient(dtype, most, gamma):
     np.testing.assert_allclose(dx, expected, 1e-6, np.finfo(dtype).smallest_subnormal)
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_x_hat_is_0_where_masked_out_in_a_channel_with_nan_too(odd):
+    """What is not finite spoils the values that count, and none of the others."""
+    where = np.array([[True], [True], [False]])
+    _, cache = batch_norm_train([[odd, 1.0], [3.0, 2.0], [1e308, 3.0]], where=where)
+    assert np.isnan(cache.x_hat[:2, 0]).all()
+    assert cache.x_hat[2].tolist() == [0.0, 0.0]
+
+
 def test_the_output_of_inference_is_new(rng):
     """Normalising with mean 0 and variance 1 still returns another array, safe to write to."""
     x, zero, one = rng.standard_normal((6, 3)), np.zeros(3), np.ones(3)
