@@ -50,7 +50,7 @@ LINES = {
     "__init__": 0,
     "axes": 30,
     "blocks": 95,
-    "conventions": 135,
+    "conventions": 150,
     "derivatives": 70,
     "family": 50,
     "folding": 30,
