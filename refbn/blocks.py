@@ -236,24 +236,20 @@ def evaluate(
     dtype = arrays[0].dtype
     if any(a.dtype.kind == "c" for a in (*arrays, *numbers)):
         dtype = np.dtype(np.complex128)
-    y = np.empty_like(arrays[0], dtype=dtype)
-    if where is not None:  # what is masked out may be anything, but must not overflow
-        arrays = [np.where(where, a, a.dtype.type(0)) for a in arrays]
+    y = np.zeros_like(arrays[0], dtype=dtype)
+    every_value = np.ones((1,) * y.ndim, bool)
+    where = every_value if where is None else where
     if dtype.itemsize >= _DOUBLE:
-        _sweep(formula, y, double(dtype), arrays, numbers)
+        _sweep(formula, y, double(dtype), arrays, numbers, (where, every_value))
     else:
         every = np.stack(numbers)
         size = np.abs(every)
         fits = (size == 0) | ((size > _TINY) & (size < _HUGE)) | (size == np.inf)
         wide = ~np.all(fits, axis=0)
         narrow = np.where(wide, 0, every).astype(np.float32)  # with 0 nothing overflows
-        _sweep(formula, y, narrow.dtype, arrays, narrow)
+        _sweep(formula, y, narrow.dtype, arrays, narrow, (where, ~wide))
         if wide.any():
-            exact = np.empty_like(y, dtype=np.float64)
-            _sweep(formula, exact, exact.dtype, arrays, numbers)
-            np.copyto(y, exact, casting="unsafe", where=wide)
-    if where is not None:
-        y[~where] = 0
+            _sweep(formula, y, np.dtype(np.float64), arrays, numbers, (where, wide))
     return y
 
 
@@ -283,11 +279,16 @@ def _sweep(
     precision: np.dtype[np.generic],
     arrays: Sequence[Array],
     numbers: Iterable[Array],
+    masks: tuple[Array, Array],
 ) -> None:
-    """Write the values of a formula into an array, block by block, computed in a precision."""
+    """Write a formula's values, computed in a precision, where both masks are True."""
     scratch, spare = Scratch(y, precision), Scratch(y, precision)
-    for target, *block in blocks(y, *arrays, *numbers):
-        out = target if y.dtype == precision else scratch.like(target)
-        formula(out, spare.like(target), *block)
+    for target, left, right, *parts in blocks(y, *masks, *arrays, *numbers):
+        kept = left & right
+        whole = bool(kept.all())
+        for i, a in enumerate(parts[: 0 if whole else len(arrays)]):
+            parts[i] = np.where(kept, a, a.dtype.type(0))  # anything else might overflow
+        out = target if whole and y.dtype == precision else scratch.like(target)
+        formula(out, spare.like(target), *parts)
         if out is not target:
-            np.copyto(target, out, casting="unsafe")
+            np.copyto(target, out, casting="unsafe", where=np.True_ if whole else kept)
