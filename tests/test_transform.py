@@ -1,6 +1,7 @@
 """Forward and backward: the identities of batch normalisation, at the edges too."""
 
 import dataclasses
+import tracemalloc
 from itertools import product
 
 import ml_dtypes
@@ -661,7 +662,7 @@ def test_the_results_share_no_memory(masked, scaled, rng):
 CHANGES = {
     "relu": lambda x: np.maximum(x, 0, out=x),
     "scaled": lambda x: np.multiply(x, 1.001, out=x),
-    "shifted": lambda x: np.add(x, 1e-6, out=x),
+    "shifted": lambda x: np.add(x, 1e-11, out=x),
     "the next batch": lambda x: np.copyto(x, np.random.default_rng(1).standard_normal(x.shape)),
     "one value": lambda x: x.__setitem__((3, 1), x[3, 1] + 1e-6),
 }
@@ -791,6 +792,22 @@ def test_x_hat_is_0_where_masked_out_in_a_channel_with_nan_too(odd):
     _, cache = batch_norm_train([[odd, 1.0], [3.0, 2.0], [1e308, 3.0]], where=where)
     assert np.isnan(cache.x_hat[:2, 0]).all()
     assert cache.x_hat[2].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("gamma", [1.0, 1e-40])
+def test_a_mask_or_a_number_beyond_float32_needs_little_memory(masked, gamma, rng):
+    """Beside its output, the gradient of 16 MiB takes 8 MiB at most."""
+    x, dy = rng.standard_normal((2, 2**17, 32), np.float32)
+    where = rng.random((2**17, 1)) < 0.5 if masked else None
+    _, cache = batch_norm_train(x, np.r_[gamma, np.ones(31)], where=where)
+    tracemalloc.start()
+    try:
+        dx = batch_norm_backward(dy, cache).x
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - dx.nbytes < 8 * 2**20
 
 
 def test_the_output_of_inference_is_new(rng):
