@@ -112,8 +112,8 @@ def test_nothing_is_asked_of_another_host(pages, built_site):
 LIES = {
     "another sign in the backward pass": (
         "refbn/transform.py",
-        "direct - through_mean - through_var",
-        "direct - through_mean + through_var",
+        "dx -= through_var",
+        "dx += through_var",
     ),
     "another divisor in the variance": (
         "refbn/moments.py",
@@ -123,13 +123,13 @@ LIES = {
     "another sign in the update": ("refbn/running.py", "+ (1.0 - decay)", "- (1.0 - decay)"),
     "epsilon outside the root": (
         "refbn/transform.py",
-        "std = np.sqrt(var + eps)",
-        "std = np.sqrt(var) + eps",
+        "np.sqrt(var + eps)",
+        "np.sqrt(var) + eps",
     ),
     "a shift with the other sign": (
         "refbn/transform.py",
-        "y = y + per_channel(",
-        "y = y - per_channel(",
+        "y += shift",
+        "y -= shift",
     ),
 }
 
