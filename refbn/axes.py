@@ -213,3 +213,17 @@ def in_double(array: Array) -> Array:
         The array in double precision, not copied where it is already.
     """
     return array.astype(double(array.dtype), copy=False)
+
+
+@propagate_silently
+def in_dtype(array: Array, dtype: np.dtype[np.generic]) -> Array:
+    """Return a result in the dtype of what it was made of; complex stays complex.
+
+    Args:
+        array: Result in double precision.
+        dtype: dtype of the input. Where another argument was complex, so is the result.
+
+    Returns:
+        The array in `dtype` or complex128, not copied where it is that already.
+    """
+    return array if array.dtype.kind == "c" else array.astype(dtype, copy=False)

@@ -19,8 +19,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from refbn.axes import Array, as_floating, in_double, per_channel, propagate_silently, reduced_axes
-from refbn.transform import Cache, Gradients, normalize
+from refbn.axes import (
+    Array,
+    as_floating,
+    in_double,
+    in_dtype,
+    per_channel,
+    propagate_silently,
+    reduced_axes,
+)
+from refbn.transform import Cache, Gradients, check_cache, normalize
 
 
 class DoubleGradients(NamedTuple):
@@ -286,11 +294,7 @@ def _mean(t: Array, cache: Cache) -> Array:
 
 def _opened(cache: Cache) -> tuple[Array, Array | float, Array | float]:
     """Return x_hat, gamma and inv_std, to broadcast; gamma is 1 where there is none."""
-    if not isinstance(cache, Cache):
-        raise TypeError(
-            f"cache must be the Cache of the forward pass; got {type(cache).__name__}. "
-            "batch_norm_train returns two values, y and the cache: pass the second."
-        )
+    check_cache(cache)
     cache.check_whole()
     gamma = 1.0 if cache.gamma is None else _channels("gamma", cache.gamma, cache)
     return cache.x_hat, gamma, _channels("inv_std", cache.inv_std, cache)
@@ -331,4 +335,4 @@ def _channels(name: str, value: npt.ArrayLike | None, cache: Cache | _Line) -> A
 def _result(value: Array, cache: Cache | _Line) -> Array:
     """Return a result in the dtype of x, 0 where masked out; complex stays complex."""
     kept = np.asarray(value if cache.where is None else np.where(cache.where, value, 0.0))
-    return kept if kept.dtype.kind == "c" else kept.astype(cache.x.dtype, copy=False)
+    return in_dtype(kept, cache.x.dtype)

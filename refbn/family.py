@@ -16,7 +16,8 @@ set is a channel. (What it refuses, it therefore names by the number of the set.
 and shifts: it is inference with mean 0 and variance 1.
 
 No sample depends on another. There are no running statistics, training and inference are the same
-function, a batch of one is a batch like any other, and an empty array comes back as it is.
+function, a batch of one is a batch like any other, and an empty array comes back as it is. These
+norms work on whole arrays in float64, and need several times the memory of their input.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refbn import transform
-from refbn.axes import Array, as_floating, propagate_silently, reduced_axes
+from refbn.axes import Array, as_floating, in_dtype, reduced_axes
 
 Parameter = npt.ArrayLike | None
 
@@ -290,7 +291,7 @@ def norm_backward(dy: npt.ArrayLike, cache: NormCache) -> transform.Gradients:
     affine = _affine(cache.x_hat, cache.gamma, cache.beta, cache.sets)
     gradients = transform.batch_norm_infer_backward(dy, cache.x_hat, **affine)
     dx = transform.batch_norm_backward(_batch(gradients.x, cache.sets), cache.core).x
-    return gradients._replace(x=_in(cache.dtype, _unbatch(dx, cache.x_hat.shape, cache.sets)))
+    return gradients._replace(x=in_dtype(_unbatch(dx, cache.x_hat.shape, cache.sets), cache.dtype))
 
 
 def _across(x: npt.ArrayLike, channel_axis: int) -> _Sets:
@@ -308,7 +309,7 @@ def _norm(
     x_hat = _unbatch(core.x_hat, x.shape, sets)
     x_hat.flags.writeable = False
     y = transform.batch_norm_infer(x_hat, **_affine(x_hat, gamma, beta, sets))
-    return _in(x.dtype, y), NormCache(x_hat, core, _kept(gamma), _kept(beta), sets, x.dtype)
+    return in_dtype(y, x.dtype), NormCache(x_hat, core, _kept(gamma), _kept(beta), sets, x.dtype)
 
 
 def _affine(x_hat: Array, gamma: Parameter, beta: Parameter, sets: _Sets) -> dict[str, Any]:
@@ -333,9 +334,3 @@ def _unbatch(batch: Array, shape: tuple[int, ...], sets: _Sets) -> Array:
     """Return what belongs to x, and not to its negative, where it lies in x."""
     moved = batch[0].reshape([shape[a] for a in sets.order])
     return np.moveaxis(moved, range(len(shape)), sets.order)
-
-
-@propagate_silently
-def _in(dtype: np.dtype[np.generic], y: Array) -> Array:
-    """Return y in a dtype; complex stays complex, whichever argument brought it in."""
-    return y if y.dtype.kind == "c" else y.astype(dtype)

@@ -25,6 +25,7 @@ from refbn.axes import (
     along_channels,
     as_floating,
     in_double,
+    in_dtype,
     per_channel,
     propagate_silently,
 )
@@ -122,7 +123,8 @@ def fold_into_previous(
         (array([[3., 6.]]), array([1.]))
     """
     weight, bias, scale, shift = _checked(weight, bias, line, (output_axis,))
-    return _like(weight, weight * scale), _like(bias, bias * scale.ravel() + shift.ravel())
+    folded = bias * scale.ravel() + shift.ravel()
+    return in_dtype(weight * scale, weight.dtype), in_dtype(folded, bias.dtype)
 
 
 @propagate_silently
@@ -187,7 +189,8 @@ def fold_into_next(
             "not, pass zero_padding=False; if it does, pad outside of it with padding_value(line)."
         )
     rest = tuple(np.delete(range(weight.ndim), axes[0]))  # inputs and kernel
-    return _like(weight, weight * scale), _like(bias, bias + np.sum(weight * shift, axis=rest))
+    folded = bias + np.sum(weight * shift, axis=rest)
+    return in_dtype(weight * scale, weight.dtype), in_dtype(folded, bias.dtype)
 
 
 def padding_value(line: Line) -> Array:
@@ -271,8 +274,3 @@ def _checked(
         )
     scale, shift = (along_channels(in_double(v), array.ndim, axes[-1]) for v in (scale, shift))
     return array, old, scale, shift
-
-
-def _like(old: Array, new: Array) -> Array:
-    """Return the new values in the dtype of the old; complex stays complex."""
-    return new if new.dtype.kind == "c" else new.astype(old.dtype, copy=False)

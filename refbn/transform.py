@@ -359,17 +359,29 @@ def gradient_sums(dy: npt.ArrayLike, cache: Cache) -> tuple[Array, Array]:
         TypeError: If `dy` is not floating, or `cache` no Cache.
         ValueError: If `dy` is not of the shape of `y`, or the batch is not what it was.
     """
-    if not isinstance(cache, Cache):
-        raise TypeError(
-            f"cache must be the Cache of the forward pass; got {type(cache).__name__}. "
-            "batch_norm_train returns two values, y and the cache: pass the second."
-        )
+    check_cache(cache)
     dy = _gradient_like(dy, cache.x.shape)
     products, dbeta, drift = _sums(dy, cache.x, cache.moments.mean, cache.channel_axis, cache.where)
     cache.check_batch(drift)
     n = cache.moments.count
     rest_of_mean = np.where(cache.own.count == n, drift / n, 0.0)  # by rounding; unknown of a shard
     return cache.inv_std * (products - dbeta * rest_of_mean), dbeta
+
+
+def check_cache(cache: Cache) -> None:
+    """Raise a TypeError if a cache is something else.
+
+    Args:
+        cache: What a caller passed as a cache.
+
+    Raises:
+        TypeError: If it is no Cache.
+    """
+    if not isinstance(cache, Cache):
+        raise TypeError(
+            f"cache must be the Cache of the forward pass; got {type(cache).__name__}. "
+            "batch_norm_train returns two values, y and the cache: pass the second."
+        )
 
 
 @propagate_silently

@@ -30,7 +30,14 @@ from refbn.axes import (
     reduced_axes,
 )
 from refbn.moments import Moments
-from refbn.transform import Cache, Gradients, batch_norm_backward, batch_norm_train, normalize
+from refbn.transform import (
+    Cache,
+    Gradients,
+    batch_norm_backward,
+    batch_norm_train,
+    normalize,
+    train_with,
+)
 
 
 def ghost_batch_norm_train(
@@ -232,7 +239,8 @@ def batch_renorm_train(
     # a complex step carries the derivative in the imaginary part: to drop it stops the gradient
     r, d = np.clip(r.real, 1.0 / r_max, r_max), np.clip(d.real.ravel(), -d_max, d_max)
     r.flags.writeable = d.flags.writeable = False
-    y, inner = batch_norm_train(x, gamma * r, beta + gamma * d, eps=eps, channel_axis=channel_axis)
+    gamma, beta = gamma * r, beta + gamma * d
+    y, inner = train_with(moments, moments, x, gamma, beta, eps, channel_axis, None)
     return y, RenormCache(inner, r, d)
 
 

@@ -49,7 +49,7 @@ scale_and_shift sync_batch_norm_backward sync_batch_norm_train sync_moments weig
 LINES = {
     "__init__": 0,
     "axes": 30,
-    "blocks": 95,
+    "blocks": 105,
     "conventions": 150,
     "derivatives": 70,
     "family": 50,
