@@ -10,7 +10,9 @@ Two words are easily confused, so each has one meaning throughout `refbn`:
   and one beta for every position along it.
 """
 
-from numbers import Real
+from __future__ import annotations
+
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -56,10 +58,11 @@ def as_floating(name: str, value: npt.ArrayLike) -> Array:
 
 
 def as_mask(where: npt.ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
-    """Return a mask as a boolean array of the full shape (a view), or None.
+    """Return a copy of a mask, seen in the full shape, or None.
 
     Args:
-        where: Booleans that broadcast to `shape`, True at the values that count, or None.
+        where: Booleans that broadcast to `shape`, True at the values that count, or None. They
+            need as many axes: one for each sample would else be taken for one for each channel.
         shape: Shape of the array that is masked.
 
     Returns:
@@ -67,23 +70,23 @@ def as_mask(where: npt.ArrayLike | None, shape: tuple[int, ...]) -> Array | None
 
     Raises:
         TypeError: If `where` is not boolean.
-        ValueError: If `where` does not broadcast to `shape`.
+        ValueError: If `where` does not broadcast to `shape`, or has fewer axes.
     """
     if where is None:
         return None
-    mask = np.asarray(where)
+    mask = np.array(where)  # a copy, of the shape that it was given in
     if mask.dtype != bool:
         raise TypeError(
             f"where must be an array of booleans; got dtype {mask.dtype}. "
             "Compare first, for example with where != 0."
         )
-    try:
-        return np.broadcast_to(mask, shape)
-    except ValueError:
+    fits = all(m in {1, n} for m, n in zip(mask.shape, shape, strict=False))
+    if mask.ndim not in {0, len(shape)} or not fits:
         raise ValueError(
             f"where must broadcast to the shape of x, {shape}; got where.shape={mask.shape}. "
             "Give it as many axes as x, with length 1 along those that it does not depend on."
-        ) from None
+        )
+    return np.broadcast_to(mask, shape)
 
 
 def reduced_axes(shape: tuple[int, ...], channel_axis: int) -> tuple[int, ...]:
@@ -111,10 +114,10 @@ def reduced_axes(shape: tuple[int, ...], channel_axis: int) -> tuple[int, ...]:
             f"x must have at least 2 axes, samples and channels; got x.shape={shape}. "
             "Use x.reshape(-1, 1) for samples of one channel, x.reshape(1, -1) for one sample."
         )
-    if not -ndim <= channel_axis < ndim:
+    if not (isinstance(channel_axis, Integral) and -ndim <= channel_axis < ndim):
         raise ValueError(
             f"channel_axis must name an axis of x, from {-ndim} to {ndim - 1}; "
-            f"got channel_axis={channel_axis} for x.shape={shape}."
+            f"got channel_axis={channel_axis!r} for x.shape={shape}."
         )
     return tuple(a for a in range(ndim) if a != channel_axis % ndim)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ Parts = tuple[Array, ...]
 _BLOCK = 2**18  # values: two mebibytes in float64, so that a block stays in a cache
 _CHANNELS = 2**10  # kept together in a block: with more, there are few values for each to reduce
 _WORTH_A_DOT = 64  # values: for shorter rows, calling a dot product costs more than it saves
+_DOT = 512  # values: a dot product adds so many nearly as well as pairwise
 _DOUBLE = 8  # bytes of a float64; a complex128 has more
 _TINY, _HUGE = 1e-37, 1e30  # float32 ends at 1e-38 and 3e38
 
@@ -201,15 +203,25 @@ def sum_of_products(a: Array, b: Array, axis: tuple[int, ...], scratch: Scratch)
     if stretch < _WORTH_A_DOT:
         sums = np.multiply(a, b, out=scratch.like(a))
     else:
-        rows = (*a.shape[:inner], stretch)
-        dots = np.vecdot(a.reshape(rows).conj(), b.reshape(rows))  # vecdot conjugates once more
-        sums = dots.reshape(*dots.shape, *(1,) * (a.ndim - inner))
+        rows = a.shape[:inner]
+        sums = _dots(a.reshape(*rows, stretch), b.reshape(*rows, stretch))
+        sums = sums.reshape(*rows, *(1,) * (a.ndim - inner))
     for cut in axis:
         while (length := sums.shape[cut]) > 1:
             (first,), (rest,) = _cut(cut, (length + 1) // 2, sums)
             first[tuple(map(slice, rest.shape))] += rest
             sums = first
     return np.asarray(np.add.reduce(sums, axis=axis, keepdims=True))  # not in scratch memory
+
+
+def _dots(a: Array, b: Array) -> Array:
+    """Return the dot products of rows; a dot adds in a few lanes, so long rows are cut."""
+    whole = a.shape[-1] - a.shape[-1] % _DOT
+    pieces = (*a.shape[:-1], -1, _DOT)
+    head, tail = np.s_[..., :whole], np.s_[..., whole:]
+    # vecdot conjugates its first argument once more
+    dots = np.vecdot(a[head].reshape(pieces).conj(), b[head].reshape(pieces))
+    return np.asarray(np.add.reduce(dots, axis=-1) + np.vecdot(a[tail].conj(), b[tail]))
 
 
 def evaluate(
@@ -238,22 +250,20 @@ def evaluate(
         dtype = np.dtype(np.complex128)
     y = np.empty_like(arrays[0], dtype=dtype)
     if where is not None:  # what is masked out may be anything, but must not overflow
-        arrays = [np.where(where, a, a.dtype.type(0)) for a in arrays]
-    if dtype.itemsize >= _DOUBLE:
+        for target, here, *block in blocks(y, where, *arrays, *numbers):
+            kept = [np.where(here, a, a.dtype.type(0)) for a in block[: len(arrays)]]
+            np.copyto(target, evaluate(formula, kept, block[len(arrays) :]))
+            target[~here] = 0
+    elif dtype.itemsize >= _DOUBLE:
         _sweep(formula, y, double(dtype), arrays, numbers)
     else:
         every = np.stack(numbers)
         size = np.abs(every)
-        fits = (size == 0) | ((size > _TINY) & (size < _HUGE)) | (size == np.inf)
-        wide = ~np.all(fits, axis=0)
-        narrow = np.where(wide, 1, every).astype(np.float32)
+        wide = ~np.all((size == 0) | ((size > _TINY) & (size < _HUGE)), axis=0)
+        narrow = np.where(wide, 0, every).astype(np.float32)  # with 0 nothing overflows
         _sweep(formula, y, narrow.dtype, arrays, narrow)
         if wide.any():
-            exact = np.empty_like(y, dtype=np.float64)
-            _sweep(formula, exact, exact.dtype, arrays, numbers)
-            np.copyto(y, exact, casting="unsafe", where=wide)
-    if where is not None:
-        y[~where] = 0
+            _sweep(formula, y, every.dtype, arrays, every, wide)
     return y
 
 
@@ -266,25 +276,31 @@ def rounded(value: Array, dtype: np.dtype[np.generic]) -> tuple[Array, Array]:
 
     Returns:
         Two arrays whose sum is `value`. The first is subtracted without error from arrays whose
-        values lie near it.
+        values lie near it. What lies beyond float32 is all in the first, as `evaluate` computes
+        with it in float64.
     """
+    rest = np.zeros_like(value)
     if dtype.itemsize >= _DOUBLE or value.dtype.kind == "c":
-        return value, np.zeros_like(value)
-    held = np.clip(value, -_HUGE, _HUGE).astype(np.float32).astype(np.float64)
-    return held, value - held
+        return value, rest
+    held, near = value.copy(), np.abs(value) < _HUGE
+    held[near] = value[near].astype(np.float32)
+    return held, np.subtract(value, held, out=rest, where=near)
 
 
 def _sweep(
     formula: Callable[..., None],
     y: Array,
-    precision: np.dtype[np.generic],
+    precision: np.dtype[Any],
     arrays: Sequence[Array],
     numbers: Iterable[Array],
+    channels: Array | None = None,
 ) -> None:
-    """Write the values of a formula into an array, block by block, computed in a precision."""
+    """Write the values of a formula into an array, or into some channels, block by block."""
     scratch, spare = Scratch(y, precision), Scratch(y, precision)
-    for target, *block in blocks(y, *arrays, *numbers):
-        out = target if y.dtype == precision else scratch.like(target)
+    here = np.ones((1,) * y.ndim, bool) if channels is None else channels
+    for target, where, *block in blocks(y, here, *arrays, *numbers):
+        direct = channels is None and y.dtype == precision
+        out = target if direct else scratch.like(target)
         formula(out, spare.like(target), *block)
-        if out is not target:
-            np.copyto(target, out, casting="unsafe")
+        if not direct:
+            np.copyto(target, out, casting="unsafe", where=where)

@@ -25,6 +25,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -158,10 +159,15 @@ class Convention:
             New arrays by the framework's names; slashes join levels of nesting.
 
         Raises:
-            TypeError: If a word is unknown or a required one is missing.
+            TypeError: If a word is unknown or a required one is missing, or `layer` is no layer.
             ValueError: If `refbn` cannot do what a word says, or `rank` is missing.
         """
         given = self._given(words, rank)
+        if not isinstance(layer, BatchNorm):
+            raise TypeError(
+                f"layer must be a BatchNorm; got {type(layer).__name__}. from_state makes one of a "
+                "state of the framework."
+            )
         state = self._write(layer, given, rank)
         self._warn(_lost(layer, self._read(state, given, rank), rank))
         return state
@@ -172,7 +178,9 @@ class Convention:
         """Make a layer of a state of the framework.
 
         Args:
-            state: Arrays by the framework's names; slashes join levels of nesting.
+            state: Arrays by the framework's names; slashes join levels of nesting. A number of
+                batches that nothing is computed with may be missing, as in old checkpoints of
+                PyTorch, and is 0 then.
             rank: Number of axes of the input. Only tf_keras and Haiku need it.
             **words: The words that the layer over there was made with, as no state holds `eps`,
                 the weight of the average or the channel axis.
@@ -181,15 +189,21 @@ class Convention:
             A layer in training mode.
 
         Raises:
-            TypeError: If a word is unknown or a required one is missing, or a dtype does not fit.
+            TypeError: If a word is unknown or a required one is missing, `state` is no mapping, or
+                a dtype does not fit.
             ValueError: If `refbn` cannot do what a word says, `rank` is missing, a name is missing
                 or unknown, or a value does not fit.
         """
         given = self._given(words, rank)
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                "state must be a mapping from names to arrays, such as a dict; got "
+                f"{type(state).__name__}. The names are those that to_state gives."
+            )
         layer = self._read(state, given, rank)
         again = self._write(layer, given, rank)
-        near = {n: np.allclose(np.ravel(v), np.ravel(state[n]), 1e-2) for n, v in again.items()}
-        self._warn([f"{name} otherwise than given" for name in near if not near[name]])
+        far = [n for n in again if n in state and not np.allclose(again[n], state[n], 1e-2)]
+        self._warn([f"{name} otherwise than given" for name in far])
         return layer
 
     def _warn(self, lost: list[str]) -> None:
@@ -211,29 +225,36 @@ class Convention:
                 f"{self.name} takes the words {list(self.words)}; missing {missing}, unknown "
                 f"{unknown}. Use its own words."
             )
-        wrong = {word: value for word, value in given.items() if not self._can(word, value)}
-        if (self.keepdims or isinstance(self.ddof, Mapping)) and rank not in _RANKS:
-            wrong["rank"] = rank
+        wrong = [said for word, value in given.items() if (said := self._wrong(word, value))]
         if wrong:
+            raise ValueError(f"{self.name}: {' '.join(wrong)}")
+        if (self.keepdims or isinstance(self.ddof, Mapping)) and rank not in _RANKS:
             raise ValueError(
-                f"for {self.name}, {self.average} must lie from 0 to 1 (below 1 for Haiku, Equinox "
-                "and Caffe), channels be on one axis, rank (where it is needed) be one of "
-                f"{list(_RANKS)}, switches be True or False, and the rest as in {self.words}; "
-                f"got {wrong}. refbn can do nothing else."
+                f"{self.name}: rank must be one of {', '.join(map(str, _RANKS))}, the number of "
+                f"axes of the input, because what {self.name} stores depends on it; got "
+                f"rank={rank!r}. Pass rank=2 for vectors, rank=4 for images."
             )
         return given
 
-    def _can(self, word: str, value: Any) -> Any:
-        """Return whether refbn can do what a known word says."""
+    def _wrong(self, word: str, value: Any) -> str:
+        """Return why refbn cannot do what a known word says, or nothing where it can."""
+        default, number = self.words[word], float(value) if isinstance(value, Real) else math.nan
         if word == self.average:
-            if isinstance(value, int | float | np.floating):
-                return 0 <= value < 1 or (value == 1 and self.update is exponential_average)
-            return value is None and self.if_none is not None
-        if word == self.axis:
-            return isinstance(value, int) or value in _FORMATS
-        if word in self.gamma + self.beta:
-            return value in (True, False, self.words[word])
-        return word == self.eps or value == self.words[word]
+            settles, nothing = self.update is exponential_average, self.if_none is not None
+            must = f"a number from 0 to {'1' if settles else 'below 1'}" + " or None" * nothing
+            can = 0 <= number < 1 or (settles and number == 1) or (nothing and value is None)
+        elif word == self.eps:
+            must, can = "a finite number, not negative", 0 <= number < math.inf
+        elif word == self.axis:
+            must = f"one integer, or one of {', '.join(_FORMATS)}"
+            can = isinstance(value, Integral) or (isinstance(value, str) and value in _FORMATS)
+        elif word in self.gamma + self.beta:
+            must = "True or False" + " or None" * (default is None)
+            can = isinstance(value, bool) or (value is None and default is None)
+        else:
+            must = f"{default!r}, because refbn can do nothing else"
+            can = isinstance(value, type(default)) and value == default
+        return "" if can else f"{word} must be {must}; got {word}={value!r}."
 
     def _layer(self, num_features: int, given: dict[str, Any], rank: int | None) -> BatchNorm:
         """Return a new layer, given all words."""
@@ -272,22 +293,44 @@ class Convention:
         self, state: Mapping[str, npt.ArrayLike], given: dict[str, Any], rank: int | None
     ) -> BatchNorm:
         """Return a layer with what the framework has stored."""
-        expected = self._write(self._layer(1, given, rank), given, rank).keys()
-        missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
+        layer = self._layer(np.size(state.get(str(self.names[2]), 0.0)), given, rank)
+        like, counter = self._write(layer, given, rank), self.names[4]
+        optional = {counter} if layer.update.func is exponential_average else set()
+        missing = sorted(like.keys() - state.keys() - optional)
+        unknown = sorted(state.keys() - like.keys())
         if missing or unknown:
             raise ValueError(
-                f"a state of {self.name} with these words has the names {sorted(expected)}; "
-                f"missing {missing}, unknown {unknown}. Rename or leave out what does not fit, or "
-                "say in its words that there is no scale or no shift."
+                f"a state of {self.name} with these words has the names {sorted(like)}; "
+                f"missing {missing}, unknown {unknown}. Take the names of one layer, cut a prefix "
+                "such as 'bn1.' off, and join nested names with slashes; or say in its words that "
+                "there is no scale or no shift."
             )
         theirs = {name: np.asarray(value) for name, value in state.items()}
+        for name, value in theirs.items():
+            _check(name, value, like[name], count=name == counter)
         if self.keepdims:
             theirs = {name: v.ravel() if v.ndim else v for name, v in theirs.items()}
         ours = {n: theirs[t] for n, t in zip(_OURS, self.names, strict=True) if t in theirs}
-        layer = self._layer(ours["running_mean"].size, given, rank)
         ours = self.read(ours, layer.update.keywords.get("decay", 0.0))
         layer.load_state_dict(layer.state_dict() | ours)
         return layer
+
+
+def _check(name: str, value: Array, like: Array, *, count: bool) -> None:
+    """Refuse, by the name it has there, what cannot stand in a state of the framework."""
+    if like.dtype.kind == "f":
+        as_floating(name, value)
+    if value.shape != like.shape:
+        raise ValueError(
+            f"{name} must have the shape {like.shape}, by the size of the mean; got {value.shape}. "
+            "Take the arrays of one layer as they are, and the rank of its input."
+        )
+    fits = like.dtype.kind == "f" or value.dtype.kind in "iu"
+    if count and not (fits and 0 <= value.item() < math.inf):
+        raise ValueError(
+            f"{name} must be a finite number, not negative, and whole where it counts the batches; "
+            f"got {name}={value}. For a new layer it is 0."
+        )
 
 
 def _lost(layer: BatchNorm, back: BatchNorm, rank: int | None) -> list[str]:
@@ -371,21 +414,26 @@ PYTORCH = Convention(
     names=("weight", "bias", "running_mean", "running_var", "num_batches_tracked"),
     notes=("An empty batch is counted; refbn refuses it.",),
 )
+"""`torch.nn.BatchNorm1d`, `2d` and `3d`."""
 TINYGRAD = replace(
     PYTORCH, name="tinygrad", version="0.14.0", if_none=None, beta=("affine",), notes=(),
     words={"eps": 1e-5, "affine": True, "track_running_stats": True, "momentum": 0.1},
 )
+"""`tinygrad.nn.BatchNorm`."""
 MLX = replace(
     TINYGRAD, name="MLX", version="0.32.4", axis=-1, names=(*PYTORCH.names[:4], None),
     notes=("Before August 2026 the stored variance was biased.",),
 )
+"""`mlx.nn.BatchNorm`."""
 KERAS = Convention(
     name="Keras", version="3.15.1", eps="epsilon", axis="axis", gamma=("scale",), beta=("center",),
     words={"axis": -1, "momentum": 0.99, "epsilon": 1e-3, "center": True, "scale": True,
            "renorm": False, "synchronized": False},
     names=("gamma", "beta", "moving_mean", "moving_variance", None),
 )
+"""`keras.layers.BatchNormalization` of Keras 3."""
 TF_KERAS = replace(KERAS, name="tf_keras", version="2.21.0", ddof={2: 0, 3: 0, 4: 1, 5: 1})
+"""`tf_keras.layers.BatchNormalization`, which is Keras 2."""
 TENSORFLOW = Convention(
     name="TensorFlow's fused_batch_norm", version="2.21.0", eps="epsilon", axis="data_format",
     average="exponential_avg_factor", weight_of="new", ddof=1,
@@ -393,6 +441,7 @@ TENSORFLOW = Convention(
     names=("scale", "offset", "mean", "variance", None),
     notes=("One value per channel is stored as the variance 0; refbn refuses it.",),
 )
+"""`tf.compat.v1.nn.fused_batch_norm`."""
 FLAX = Convention(
     name="Flax", version="0.12.8", eps="epsilon", axis="axis", gamma=("use_scale",),
     words={"axis": -1, "momentum": 0.99, "epsilon": 1e-5, "use_bias": True, "use_scale": True},
@@ -400,7 +449,9 @@ FLAX = Convention(
     names=("params/scale", "params/bias", "batch_stats/mean", "batch_stats/var", None),
     notes=("Unless use_fast_variance=False, the variance is E[x²] - E[x]², in float32.",),
 )
+"""`flax.linen.BatchNorm`."""
 FLAX_NNX = replace(FLAX, name="Flax nnx", names=("scale", "bias", "mean", "var", None))
+"""`flax.nnx.BatchNorm`."""
 HAIKU = Convention(
     name="Haiku", version="0.0.17", average="decay_rate", axis="data_format", keepdims=True,
     words={"create_scale": ..., "create_offset": ..., "decay_rate": ..., "eps": 1e-5,
@@ -410,6 +461,7 @@ HAIKU = Convention(
     names=("scale", "offset", "mean_ema/average", "var_ema/average", "mean_ema/counter"),
     notes=("The variance is E[x²] - E[x]², in the dtype of the input.",),
 )
+"""`haiku.BatchNorm`."""
 EQUINOX = Convention(
     name="Equinox", version="0.13.8", update=debiased_exponential_average,
     words={"eps": 1e-5, "channelwise_affine": True, "momentum": 0.99, "mode": "batch"},
@@ -418,10 +470,12 @@ EQUINOX = Convention(
     write=_write_equinox, read=_read_equinox,
     notes=("In a new layer the variance is momentum / (1 - momentum) too large after one batch.",),
 )
+"""`equinox.nn.BatchNorm` with `mode="batch"`."""
 ONNX = Convention(
     name="ONNX", version="1.23.2", eps="epsilon", words={"epsilon": 1e-5, "momentum": 0.9},
     names=("scale", "B", "input_mean", "input_var", None),
 )
+"""The operator `BatchNormalization` from opset 14 on, also in onnxruntime."""
 PADDLE = Convention(
     name="PaddlePaddle", version="3.3.1", eps="epsilon", axis="data_format",
     words={"momentum": 0.9, "epsilon": 1e-5, "weight_attr": None, "bias_attr": None,
@@ -430,6 +484,7 @@ PADDLE = Convention(
     names=("weight", "bias", "_mean", "_variance", None),
     notes=("One value per channel is returned as it is, without gamma and beta.",),
 )
+"""`paddle.nn.BatchNorm1D`, `2D` and `3D`."""
 MXNET = Convention(
     name="MXNet", version="1.9.1", eps="epsilon", axis="axis", gamma=("scale",), beta=("center",),
     words={"axis": 1, "momentum": 0.9, "epsilon": 1e-5, "center": True, "scale": True,
@@ -437,13 +492,16 @@ MXNET = Convention(
     notes=("The running statistics move in the backward pass.",
            "These are Gluon's defaults; the operator's are epsilon=1e-3 and gamma fixed at 1."),
 )
+"""`mxnet.gluon.nn.BatchNorm` on a CPU."""
 MXNET_GPU = replace(MXNET, name="MXNet on a GPU", version="apache/mxnet#21111", ddof=1)
+"""`mxnet.gluon.nn.BatchNorm` on a GPU, where cuDNN computes."""
 CHAINER = Convention(
     name="Chainer", version="7.8.1", average="decay", ddof=1,
     words={"decay": 0.9, "eps": 2e-5, "use_gamma": True, "use_beta": True},
     gamma=("use_gamma",), beta=("use_beta",),
     names=("gamma", "beta", "avg_mean", "avg_var", "N"), notes=TENSORFLOW.notes,
 )
+"""`chainer.links.BatchNormalization`."""
 CAFFE = Convention(
     name="Caffe", version="9b89154018, source", average="moving_average_fraction", ddof=1,
     words={"moving_average_fraction": 0.999, "eps": 1e-5},
@@ -451,6 +509,7 @@ CAFFE = Convention(
     names=(None, None, "blobs[0]", "blobs[1]", "blobs[2]"), write=_write_caffe, read=_read_caffe,
     notes=("gamma and beta are in a Scale layer that follows.", *TENSORFLOW.notes),
 )
+"""The layer `BatchNorm` of BVLC Caffe."""
 DARKNET = Convention(
     name="Darknet", version="f6afaabcdf, source", average="decay", ddof=1, start_var=0.0,
     words={"eps": 1e-5, "decay": 0.99},
@@ -461,15 +520,18 @@ DARKNET = Convention(
     notes=("eps and decay are no words of Darknet: they are fixed there.",
            "A batch norm that is no part of a convolution does not save its biases."),
 )
+"""The batch norm of pjreddie's Darknet."""
 NUMPY_ML = Convention(
     name="numpy-ml", version="0.1.2", eps="epsilon", axis=-1,
     words={"momentum": 0.9, "epsilon": 1e-5},
     names=("scaler", "intercept", "running_mean", "running_var", None),
     notes=("gamma starts with random numbers; here with ones.",),
 )
+"""`numpy_ml.neural_nets.layers.BatchNorm1D` and `BatchNorm2D`."""
 CS231N = Convention(
     name="CS231n", version="2025", words={"momentum": 0.9, "eps": 1e-5}, start_var=0.0
 )
+"""The functions of the Stanford course's second assignment."""
 # fmt: on
 CONVENTIONS = {name: value for name, value in vars().items() if isinstance(value, Convention)}
 """All of them by name, in the order of this page."""

@@ -291,6 +291,7 @@ def _opened(cache: Cache) -> tuple[Array, Array | float, Array | float]:
             f"cache must be the Cache of the forward pass; got {type(cache).__name__}. "
             "batch_norm_train returns two values, y and the cache: pass the second."
         )
+    cache.check_whole()
     gamma = 1.0 if cache.gamma is None else _channels("gamma", cache.gamma, cache)
     return cache.x_hat, gamma, _channels("inv_std", cache.inv_std, cache)
 

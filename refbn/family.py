@@ -19,6 +19,8 @@ No sample depends on another. There are no running statistics, training and infe
 function, a batch of one is a batch like any other, and an empty array comes back as it is.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refbn import transform
-from refbn.axes import Array, as_floating, reduced_axes
+from refbn.axes import Array, as_floating, propagate_silently, reduced_axes
 
 Parameter = npt.ArrayLike | None
 
@@ -333,6 +335,7 @@ def _unbatch(batch: Array, shape: tuple[int, ...], sets: _Sets) -> Array:
     return np.moveaxis(moved, range(len(shape)), sets.order)
 
 
+@propagate_silently
 def _in(dtype: np.dtype[np.generic], y: Array) -> Array:
     """Return y in a dtype; complex stays complex, whichever argument brought it in."""
     return y if y.dtype.kind == "c" else y.astype(dtype)

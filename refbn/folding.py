@@ -12,6 +12,8 @@ no activation either, and the batch norm is used for inference only. In training
 move with the batch, so there is no fixed line to fold.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
@@ -260,7 +262,7 @@ def _checked(
     array = as_floating("weight", weight)
     lengths = [(array.shape[a],) for a in normalize_axis_tuple(axes, array.ndim, "axes")]
     old = as_floating("bias", np.zeros(lengths[0], array.dtype) if bias is None else bias)
-    scale, shift = (as_floating(*field) for field in line._asdict().items())
+    scale, shift = (as_floating(*field) for field in Line(*line)._asdict().items())
     if [old.shape, scale.shape, shift.shape] != [lengths[0], lengths[-1], lengths[-1]]:
         raise ValueError(
             f"bias must have shape {lengths[0]}, scale and shift {lengths[-1]}; got {old.shape}, "

@@ -127,12 +127,24 @@ def adjoint_errors(
         differences and 1e-16 with the complex step.
 
     Raises:
+        TypeError: If `arguments` is one array, or `forward` returns a tuple.
         ValueError: If there is not one gradient per argument, each of the argument's shape.
     """
-    rng = np.random.default_rng(seed)
+    if isinstance(arguments, np.ndarray):
+        raise TypeError(
+            "arguments must be a list, with one array for each argument of forward; "
+            f"got an array of shape {arguments.shape}. Pass [x], not x."
+        )
+    rng = np.random.default_rng([seed, *b"gradcheck"])  # not the numbers that x was drawn from
     arrays = [np.array(a, dtype=np.float64) for a in arguments]
     # copies, so that a pass that works in place cannot change what is compared
-    dy = rng.standard_normal(np.shape(forward(*(a.copy() for a in arrays))))
+    y = forward(*(a.copy() for a in arrays))
+    if isinstance(y, tuple):
+        raise TypeError(
+            f"forward must return the output alone; got a tuple of {len(y)}. "
+            "Leave the cache out: lambda *arguments: forward(*arguments)[0]."
+        )
+    dy = rng.standard_normal(np.shape(y))
     gradients = [np.asarray(g) for g in backward(dy.copy(), *(a.copy() for a in arrays))]
     expected, received = [a.shape for a in arrays], [g.shape for g in gradients]
     if expected != received:
@@ -173,6 +185,7 @@ def check_backward(
 
     Raises:
         AssertionError: If an error is above the tolerance or not a number; it says which.
+        TypeError: If `arguments` is one array, or `forward` returns a tuple.
         ValueError: If there is not one gradient per argument, each of the argument's shape.
 
     Examples:

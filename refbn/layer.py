@@ -10,6 +10,7 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ class BatchNorm:
 
     __slots__ = (
         "_backward",
+        "_channels",
         "_how",
         "_update",
         "beta",
@@ -64,6 +66,17 @@ class BatchNorm:
         "running",
         "training",
     )  # a misspelt attribute is an error
+
+    gamma: Array | None
+    beta: Array | None
+    running: RunningStatistics
+    moments: Moments | None
+    training: bool
+    frozen: bool
+    _channels: int
+    _how: dict[str, Any]
+    _update: partial[RunningStatistics]
+    _backward: Callable[[npt.ArrayLike], Gradients] | None
 
     def __init__(
         self,
@@ -92,28 +105,66 @@ class BatchNorm:
             **rule: Keywords for `update`, such as `decay=0.99` or `ddof=0`.
 
         Raises:
-            TypeError: If `update` does not take these keywords; for `momentum` with the
-                translation.
+            TypeError: If `update` does not take these keywords, for `momentum` with the
+                translation; or if it returns something else.
             ValueError: If `eps` is negative, or `update` refuses a value.
         """
         check_eps(eps)
+        if not isinstance(channels, Integral) or channels < 1:
+            raise ValueError(
+                f"channels must be a whole number from 1 up; got {channels!r}. "
+                "It is the length of the input along channel_axis."
+            )
         for name, wanted in (("gamma", gamma), ("beta", beta)):
             if not isinstance(wanted, bool):
                 raise TypeError(
                     f"{name} must be True or False, whether the layer has one; got {wanted!r}. "
                     f"Set its values afterwards: layer.{name} = ..."
                 )
-        self.gamma: Array | None = np.ones(channels) if gamma else None
-        self.beta: Array | None = np.zeros(channels) if beta else None
+        self._channels = int(channels)
+        self.gamma = np.ones(channels) if gamma else None
+        self.beta = np.zeros(channels) if beta else None
         self.running = RunningStatistics.initial(channels)
-        self.moments: Moments | None = None
+        self.moments = None
         self.training, self.frozen = True, False
-        self._how: dict[str, Any] = {"eps": float(eps), "channel_axis": channel_axis}
+        self._how = {"eps": float(eps), "channel_axis": channel_axis}
         self._update = partial(update, **rule)
-        self._backward: Callable[[npt.ArrayLike], Gradients] | None = None
-        # a trial that is thrown away: a rule that cannot work fails here, not at the first batch
-        many = np.full(channels, 2**62)
-        self._update(self.running, Moments(many, self.running.mean, self.running.var))
+        self._backward = None
+        # a trial, then thrown away: a rule that cannot work fails here, not at the first batch
+        many = Moments(np.full(channels, 2**62), *np.zeros((2, channels)))
+        start = self.running
+        self.running = self._update(start, many)
+        self.running = start
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check parameters and statistics when they are set, not when they are used.
+
+        Args:
+            name: Name of the attribute.
+            value: Parameters are copied, in float64.
+
+        Raises:
+            TypeError: If a parameter is not floating and real, or `running` of another type.
+            ValueError: If there are not as many values as channels.
+        """
+        if name in {"gamma", "beta"} and value is not None:
+            value = _fitting(name, value, (self.channels,))
+        if name == "running" and not isinstance(value, RunningStatistics):
+            raise TypeError(
+                f"running must be RunningStatistics; got {type(value).__name__}. "
+                "Make them with RunningStatistics(mean, var); a rule for update returns them."
+            )
+        if name == "running" and value.mean.size != self.channels:
+            raise ValueError(
+                f"running must be of {self.channels} channels, as the layer; "
+                f"got {value.mean.size}. Take the statistics over all axes but channel_axis."
+            )
+        object.__setattr__(self, name, value)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels `C`."""
+        return self._channels
 
     @property
     def eps(self) -> float:
@@ -192,6 +243,13 @@ class BatchNorm:
                 the new running statistics would not be finite, or a mask is given in evaluation
                 or to a frozen layer.
         """
+        shape, axis = np.shape(x), self.channel_axis
+        if -len(shape) <= axis < len(shape) and shape[axis] != self.channels:
+            raise ValueError(
+                f"this layer has {self.channels} channels; got {shape[axis]} along "
+                f"channel_axis={axis} of x.shape={shape}. "
+                "Make a layer with as many channels, or with another channel_axis."
+            )
         if self.training and not self.frozen:
             return self._train(x, where)
         if where is not None:
@@ -326,7 +384,7 @@ class BatchNorm:
         return y
 
     def _infer(self, x: npt.ArrayLike) -> Array:
-        x = np.array(x)  # a copy: backward must see what forward saw
+        x = as_floating("x", x).copy()  # backward must see what forward saw
         given: dict[str, Any] = {
             "mean": self.running.mean,
             "var": self.running.var,
@@ -377,13 +435,13 @@ def _fitting(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
         array = as_floating(name, array)
         if array.dtype.kind == "c":
             raise TypeError(
-                f"{name} must be real; got dtype {array.dtype}. Nothing was loaded. "
+                f"{name} must be real; got dtype {array.dtype}. Nothing was changed. "
                 "Complex numbers are for complex-step derivatives of the pure functions only."
             )
         array = in_double(array)
     if array.shape != shape:
         raise ValueError(
-            f"{name} must have the shape {shape}; got {array.shape}. Nothing was loaded. "
-            "Make a layer with as many channels as the state has."
+            f"{name} must have the shape {shape}; got {array.shape}. Nothing was changed. "
+            "Pass one value for each channel of the layer."
         )
     return array.copy()

@@ -134,6 +134,7 @@ class Moments:
         )
         return Moments(count, center + slip, m2)
 
+    @propagate_silently
     def var(self, ddof: int = 0) -> Array:
         r"""Return the variance \(M_2 / (n - \mathrm{ddof})\).
 

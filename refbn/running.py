@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -344,9 +344,9 @@ def population_statistics(
 
 def _check_decay(decay: float) -> None:
     """Raise a ValueError if a decay is not a weight."""
-    if not 0 <= decay <= 1:
+    if not (isinstance(decay, Real) and 0 <= decay <= 1):
         raise ValueError(
-            f"decay must lie between 0 and 1, the weight of the old value; got decay={decay}. "
+            f"decay must lie between 0 and 1, the weight of the old value; got decay={decay!r}. "
             "The usual value is 0.9."
         )
 
@@ -356,7 +356,7 @@ def _refuse(function: str, unknown: dict[str, Any]) -> None:
     if "momentum" in unknown:
         momentum = unknown["momentum"]
         raise TypeError(
-            "exponential_average() takes decay, the weight of the old value, not momentum, which "
+            "an exponential average takes decay, the weight of the old value, not momentum, which "
             f"means opposite things in different frameworks; got momentum={momentum!r}. From "
             f"PyTorch pass decay=1-{momentum!r}, from Keras, Flax or ONNX decay={momentum!r}; "
             "cumulative_average() has neither."
@@ -365,7 +365,7 @@ def _refuse(function: str, unknown: dict[str, Any]) -> None:
         raise TypeError(
             f"{function}() got unexpected keyword arguments {sorted(unknown)}. Look for a slip in "
             "their spelling; BatchNorm passes on here what is not one of its own, which are eps, "
-            "channel_axis, gamma, beta and update."
+            "channel_axis, gamma, beta and update. For a framework's words see refbn.conventions."
         )
 
 

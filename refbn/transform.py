@@ -44,7 +44,8 @@ from refbn.blocks import (
 )
 from refbn.moments import Moments
 
-_DRIFT = 1e-12  # of mean + std: more than rounding leaves, less than a change of the batch
+_ROUNDING = 2.0**-51  # of a sum, for each value in it: twice what may be lost at worst
+_UNDERFLOW = 1e-150  # a deviation below this may be missing in m2, as its square vanishes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,12 +53,12 @@ class Cache:
     r"""What the training forward pass hands on: to the backward pass, and to running statistics.
 
     It keeps the batch itself, not a copy and not \(\hat{x}\), so that training needs no memory
-    beyond its output. The batch must therefore stay as it is until the backward pass, which
-    notices where it did not.
+    beyond its output. The batch must therefore stay as it is until the backward pass. That notices
+    most of what could be written into it, by its mean and by a sample of its values.
 
     Attributes:
         x: The batch, the very array that the forward pass was given.
-        where: Mask of the shape of `x`, or None.
+        where: Mask of the shape of `x`, read-only, or None.
         moments: Moments that the batch was normalised with, each field of shape `(C,)`; running
             statistics are updated with them.
         std: \(\sqrt{\sigma^2 + \varepsilon}\), shape `(C,)`.
@@ -65,6 +66,7 @@ class Cache:
         has_beta: Whether there was a shift \(\beta\).
         channel_axis: The axis of the channels.
         own: Moments of the batch itself. They are `moments`, unless other workers hold a part.
+        sample: Some values of the batch, as bytes, to notice where it was written to.
     """
 
     x: Array
@@ -75,10 +77,11 @@ class Cache:
     has_beta: bool
     channel_axis: int
     own: Moments
+    sample: bytes
 
     def __post_init__(self) -> None:
         """Make the small arrays read-only, so that a value stays what it was."""
-        for array in (self.where, self.std, self.gamma):
+        for array in (self.std, self.gamma):
             if array is not None:
                 array.flags.writeable = False
 
@@ -91,15 +94,14 @@ class Cache:
     @propagate_silently
     def x_hat(self) -> Array:
         r"""Normalised batch \(\hat{x}\) in double precision, computed anew; 0 where masked out."""
-        mean, std = self.along(self.moments.mean), self.along(self.std)
-        x = in_double(self.x)
-        deviation = (x if self.where is None else np.where(self.where, x, mean)) - mean
-        axis = reduced_axes(x.shape, self.channel_axis)
-        self.check_batch(np.sum(deviation, axis=axis))
-        return np.asarray(deviation / std)
+        x, counts = in_double(self.x), np.True_ if self.where is None else self.where
+        deviation = np.zeros_like(x)
+        np.subtract(x, self.along(self.moments.mean), out=deviation, where=counts)
+        self.check_batch(np.sum(deviation, axis=reduced_axes(x.shape, self.channel_axis)))
+        return np.divide(deviation, self.along(self.std), out=deviation, where=counts)
 
     def check_batch(self, drift: Array) -> None:
-        """Raise a ValueError if the batch is not what it was, as far as its mean can tell.
+        """Raise a ValueError if the batch is not what it was, as far as mean and sample can tell.
 
         Args:
             drift: Sum of the deviations from `moments.mean`, shape `(C,)`.
@@ -109,14 +111,26 @@ class Cache:
         """
         n, mean, m2 = self.own.count, self.own.mean, self.own.m2
         apart = n * (mean - self.moments.mean)
-        size = n * np.abs(mean) + np.abs(apart) + np.sqrt(n * np.abs(m2))
-        changed = np.abs(drift - apart) > _DRIFT * size
-        if changed.any():
+        size = n * (np.abs(mean) + _UNDERFLOW) + np.abs(apart) + np.sqrt(n * np.abs(m2))
+        moved = np.abs(drift - apart) > _ROUNDING * (n + 2000) * size
+        if moved.any() or self.sample != _sample(self.x, self.where):
             raise ValueError(
                 "the batch must still be what it was in the forward pass, because the backward "
-                "pass reads it again; got other values in channels "
-                f"{np.flatnonzero(changed).tolist()}. Call backward before you write into x, "
+                "pass reads it again; got other values. Call backward before you write into x, "
                 "or pass a copy of x to the forward pass."
+            )
+
+    def check_whole(self) -> None:
+        """Raise a ValueError if other workers hold a part of the batch.
+
+        Raises:
+            ValueError: If the moments are those of more values than this batch has.
+        """
+        if (self.own.count != self.moments.count).any():
+            raise ValueError(
+                "cache must be that of a whole batch; got one of a part with "
+                f"{self.own.count.tolist()} of {self.moments.count.tolist()} values per channel. "
+                "Pass it to sync_batch_norm_backward, with the communicator."
             )
 
     def along(self, values: Array) -> Array:
@@ -274,13 +288,14 @@ def train_with(
     given = _Given.of(x, moments.mean, moments.var(), gamma, beta, eps, channel_axis)
     cache = Cache(
         x=x,
-        where=None if where is None else where.copy(),
+        where=where,
         moments=moments,
         std=given.std.ravel(),
         gamma=None if gamma is None else np.array(gamma),
         has_beta=beta is not None,
         channel_axis=channel_axis,
         own=own,
+        sample=_sample(x, where),
     )
     return _straight_line(x, given, where), cache
 
@@ -306,7 +321,8 @@ def batch_norm_backward(dy: npt.ArrayLike, cache: Cache) -> Gradients:
 
     Raises:
         TypeError: If `dy` is not floating, or `cache` no Cache.
-        ValueError: If `dy` is not of the shape of `y`, or the batch was written to in between.
+        ValueError: If `dy` is not of the shape of `y`, or the batch was written to in between,
+            or other workers hold a part of it.
 
     Examples:
         >>> y, cache = batch_norm_train([[0.0], [1.0], [2.0]], [1.0], [0.0], eps=0.0)
@@ -318,6 +334,7 @@ def batch_norm_backward(dy: npt.ArrayLike, cache: Cache) -> Gradients:
         mean has a second term, through the variance, which is always 0.
     """
     dgamma, dbeta = gradient_sums(dy, cache)
+    cache.check_whole()
     return Gradients(
         x=gradient_with(dgamma, dbeta, dy, cache),
         gamma=None if cache.gamma is None else dgamma,
@@ -541,16 +558,24 @@ def _straight_line(x: Array, given: _Given, where: Array | None = None) -> Array
     mean, rest = rounded(given.mean, x.dtype)
     slope, none = given.gamma / given.std, given.gamma == 0
     scale: np.ufunc = np.multiply
-    by = slope
+    by, shift = slope, given.beta - slope * rest
     if x.dtype.itemsize >= slope.dtype.itemsize:
-        scale, by = np.divide, np.where(none, np.inf, given.std / np.where(none, 1.0, given.gamma))
+        with np.errstate(over="ignore"):  # of a gamma so small that y is beta
+            by = np.where(none, np.inf, given.std / np.where(none, 1.0, given.gamma))
+        scale, shift = np.divide, given.beta
 
-    def formula(y: Array, _: Array, x: Array, mean: Array, by: Array, beta: Array) -> None:
+    def formula(y: Array, _: Array, x: Array, mean: Array, by: Array, shift: Array) -> None:
         np.subtract(x, mean, out=y)
         scale(y, by, out=y)
-        y += beta
+        y += shift
 
-    return evaluate(formula, (x,), [mean, by, given.beta - slope * rest], where)
+    return evaluate(formula, (x,), [mean, by, shift], where)
+
+
+def _sample(x: Array, where: Array | None) -> bytes:
+    """Return up to 15 values along each axis; of a masked batch none, as its junk may change."""
+    spread = tuple(slice(None, None, max(n // 8, 1)) for n in x.shape)
+    return b"" if where is not None else x[spread].tobytes()
 
 
 def _sums(

@@ -12,6 +12,8 @@ r"""Variants of batch norm, each of them the core used in another way.
   \(\lVert v \rVert\). The two are equal for inputs with variance 1 and no correlation.
 """
 
+from __future__ import annotations
+
 from numbers import Integral, Real
 from typing import NamedTuple, cast
 

@@ -21,7 +21,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from refbn import Moments, batch_norm_backward, batch_norm_train
+from refbn import batch_norm_backward, batch_norm_train
 
 EPS = 1e-5
 U = 2.0**-53  # unit round-off of float64: the relative error of one operation
@@ -234,14 +234,31 @@ def test_a_mask_costs_no_accuracy(offset, rng):
 # Edges and errors
 
 
-def test_many_rows_are_added_pairwise(rng):
-    """Of 131072 rows the sum of squares is within 4 units; as NumPy adds rows it is not."""
-    x = rng.standard_normal((131_072, 2), np.float32)
-    moments = Moments.of(x, axis=0)
-    rows = np.sum((x - moments.mean) ** 2, axis=0)
-    right = [exact(column, column).m2 for column in x.T]
-    assert max(map(exact_ulps, moments.m2, right)) <= 4
-    assert max(map(exact_ulps, rows, right)) > 10
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_rows_are_added_pairwise(dtype, rng):
+    """Of 131072 rows m2 and dgamma are within 4 units; as NumPy adds rows they are not."""
+    x = rng.standard_normal((131_072, 2), dtype)
+    _, cache = batch_norm_train(x, np.ones(2))
+    _, dgamma, _ = batch_norm_backward(x, cache)  # the products are positive, so nothing cancels
+    right = [exact(column, column) for column in x.T]
+    squares, products = [r.m2 for r in right], [Fraction(r.dgamma) for r in right]
+    assert max(map(exact_ulps, cache.moments.m2, squares)) <= 4
+    assert max(map(exact_ulps, dgamma, products)) <= 4
+    deviation = x - cache.moments.mean
+    assert max(map(exact_ulps, np.sum(deviation**2, axis=0), squares)) > 10
+    rows = np.sum(x * deviation, axis=0) * cache.inv_std
+    assert max(map(exact_ulps, rows, products)) > 10
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9, 1e12])
+@pytest.mark.parametrize("shape", [(4096, 32), (5, 4), (64, 8, 28, 28)])
+def test_statistics_in_double_precision_at_any_mean(shape, offset):
+    """Of float64, m2 is right to 4 units and the mean to half a one, however far from 0 it lies."""
+    x, *_, channels = drawn(shape, 1, offset, np.float64)
+    moments = batch_norm_train(x)[1].moments
+    for c, right in enumerate(channels):
+        assert exact_ulps(moments.mean[c], right.mean) <= 0.51
+        assert exact_ulps(moments.m2[c], right.m2) <= 4
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The conventions: every framework's own formula, its own words, its own names, and back again."""
 
+import re
 import warnings
 from contextlib import nullcontext
 
@@ -44,6 +45,9 @@ DARKNET = (
     "Darknet divides by the root of the unbiased variance in training, and on a CPU by "
     "sqrt(var) + 1e-6; refbn does neither. For inference as on its CPU, put "
     "(sqrt(rolling_variance) + 1e-6)**2 in the place of rolling_variance, with eps=0.0."
+)
+FORMATS = (
+    "one integer, or one of channels_first, NC, NCL, NCHW, NCDHW, channels_last, NLC, NHWC, NDHWC"
 )
 
 # The shared example: any framework, given these, returns what stands below.
@@ -560,68 +564,212 @@ def test_required_words_are_required():
 
 
 @pytest.mark.parametrize(
-    ("name", "rank", "words"),
+    ("name", "words", "must"),
     [
-        ("PYTORCH", None, {"momentum": -0.5}),
-        ("PYTORCH", None, {"momentum": 1.5}),
-        ("PYTORCH", None, {"momentum": "0.1"}),
-        ("PYTORCH", None, {"affine": "no"}),
-        ("PYTORCH", None, {"affine": None}),
-        ("PYTORCH", None, {"track_running_stats": False}),
-        ("KERAS", None, {"momentum": None}),
-        ("KERAS", None, {"renorm": True, "momentum": 2}),
-        ("FLAX", None, {"axis": (1, 2)}),
-        ("TENSORFLOW", None, {"data_format": "NCHW_VECT_C"}),
-        ("EQUINOX", None, {"mode": "ema"}),
-        ("EQUINOX", None, {"momentum": 1}),
-        ("CAFFE", None, {"moving_average_fraction": 1.0}),
-        ("PADDLE", None, {"use_global_stats": True}),
-        ("TF_KERAS", None, {}),
-        ("TF_KERAS", 6, {}),
-        ("HAIKU", None, WORDS["HAIKU"]),
+        ("PYTORCH", {"momentum": -0.5}, "a number from 0 to 1 or None"),
+        ("PYTORCH", {"momentum": 1.5}, "a number from 0 to 1 or None"),
+        ("PYTORCH", {"momentum": "a"}, "a number from 0 to 1 or None"),
+        ("PYTORCH", {"momentum": np.nan}, "a number from 0 to 1 or None"),
+        ("KERAS", {"momentum": None}, "a number from 0 to 1"),
+        ("EQUINOX", {"momentum": 1}, "a number from 0 to below 1"),
+        ("CAFFE", {"moving_average_fraction": 1.0}, "a number from 0 to below 1"),
+        ("HAIKU", WORDS["HAIKU"] | {"decay_rate": -1}, "a number from 0 to below 1"),
+        ("KERAS", {"epsilon": -1.0}, "a finite number, not negative"),
+        ("KERAS", {"epsilon": None}, "a finite number, not negative"),
+        ("KERAS", {"epsilon": np.inf}, "a finite number, not negative"),
+        ("PYTORCH", {"affine": "no"}, "True or False"),
+        ("PYTORCH", {"affine": None}, "True or False"),
+        ("PYTORCH", {"affine": np.ones(2)}, "True or False"),
+        ("HAIKU", WORDS["HAIKU"] | {"create_scale": None}, "True or False"),
+        ("PADDLE", {"weight_attr": "ones"}, "True or False or None"),
+        ("PYTORCH", {"track_running_stats": False}, "True, because refbn can do nothing else"),
+        ("PYTORCH", {"track_running_stats": np.ones(2)}, "True, because refbn can do nothing else"),
+        ("KERAS", {"renorm": True}, "False, because refbn can do nothing else"),
+        ("KERAS", {"synchronized": True}, "False, because refbn can do nothing else"),
+        ("EQUINOX", {"mode": "ema"}, "'batch', because refbn can do nothing else"),
+        ("PADDLE", {"use_global_stats": True}, "None, because refbn can do nothing else"),
+        ("FLAX", {"axis": (1, 2)}, FORMATS),
+        ("KERAS", {"axis": [1]}, FORMATS),
+        ("KERAS", {"axis": None}, FORMATS),
+        ("TENSORFLOW", {"data_format": "NCHW_VECT_C"}, FORMATS),
     ],
 )
-def test_what_cannot_be_done_is_refused(name, rank, words):
-    """A word that refbn cannot honour, or a missing rank, is an error, not a silent other thing."""
-    convention = CONVENTIONS[name]
-    wrong = {} if name == "HAIKU" else dict(words)
-    if name in {"TF_KERAS", "HAIKU"}:
-        wrong["rank"] = rank
-    wrong = dict(sorted(wrong.items(), key=lambda item: [*convention.words, "rank"].index(item[0])))
+def test_what_cannot_be_done_is_refused(name, words, must):
+    """A word that refbn cannot honour is an error with its own reason, not a silent other thing."""
+    ((word, value),) = words.items() - WORDS[name].items() if name == "HAIKU" else words.items()
+    message = f"{CONVENTIONS[name].name}: {word} must be {must}; got {word}={value!r}."
+    for method, first in (("layer", 1), ("to_state", BatchNorm(1)), ("from_state", {})):
+        with pytest.raises(ValueError, match=whole(message)):
+            getattr(CONVENTIONS[name], method)(first, rank=2, **words)
+
+
+def test_every_wrong_word_has_its_reason():
+    """Two wrong words are refused together."""
     message = (
-        f"for {convention.name}, {convention.average} must lie from 0 to 1 (below 1 for Haiku, "
-        "Equinox and Caffe), channels be on one axis, rank (where it is needed) be one of "
-        "[2, 3, 4, 5], switches be True or False, and the rest as in "
-        f"{convention.words}; got {wrong}. refbn can do nothing else."
+        "Keras: momentum must be a number from 0 to 1; got momentum=2. renorm must be False, "
+        "because refbn can do nothing else; got renorm=True."
+    )
+    with pytest.raises(ValueError, match=whole(message)):
+        conventions.KERAS.layer(1, renorm=True, momentum=2)
+
+
+@pytest.mark.parametrize("name", ["TF_KERAS", "HAIKU"])
+@pytest.mark.parametrize("rank", [None, 6, [4]])
+def test_a_rank_that_is_needed(name, rank):
+    """Where what is stored depends on the number of axes, it must be said."""
+    message = (
+        f"{CONVENTIONS[name].name}: rank must be one of 2, 3, 4, 5, the number of axes of the "
+        f"input, because what {CONVENTIONS[name].name} stores depends on it; got rank={rank!r}. "
+        "Pass rank=2 for vectors, rank=4 for images."
     )
     for method, first in (("layer", 1), ("to_state", BatchNorm(1)), ("from_state", {})):
         with pytest.raises(ValueError, match=whole(message)):
-            getattr(convention, method)(first, rank=rank, **words)
+            getattr(CONVENTIONS[name], method)(first, rank=rank, **WORDS[name])
 
 
-def test_a_state_of_another_framework_is_refused():
-    """Missing and unknown names are listed in the framework's spelling."""
+def test_numbers_of_numpy_are_numbers():
+    """A word may be a scalar of NumPy."""
+    words = {"axis": np.int64(1), "momentum": np.float32(0.5), "epsilon": np.float32(0.25)}
+    layer = conventions.KERAS.layer(1, **words)
+    assert (layer.channel_axis, layer.eps, layer.update.keywords["decay"]) == (1, 0.25, 0.5)
+    assert conventions.KERAS.layer(1, momentum=np.int64(1)).update.keywords["decay"] == 1
+
+
+@pytest.mark.parametrize("state", [None, [np.ones(3)], "bn1.npz"])
+def test_a_state_is_a_mapping(state):
+    """A list of arrays has no names."""
+    message = (
+        "state must be a mapping from names to arrays, such as a dict; got "
+        f"{type(state).__name__}. The names are those that to_state gives."
+    )
+    with pytest.raises(TypeError, match=whole(message)):
+        conventions.KERAS.from_state(state)
+
+
+def test_a_layer_is_a_layer():
+    """to_state and from_state are not to be confused."""
+    message = (
+        "layer must be a BatchNorm; got dict. from_state makes one of a state of the framework."
+    )
+    with pytest.raises(TypeError, match=whole(message)):
+        conventions.KERAS.to_state(BEFORE)
+
+
+@pytest.mark.parametrize(
+    ("state", "missing", "unknown"),
+    [
+        (
+            BEFORE,
+            "['moving_mean', 'moving_variance']",
+            "['running_mean', 'running_var']",
+        ),
+        (
+            {f"bn1.{name}": np.ones(1) for name in ("gamma", "beta")},
+            "['beta', 'gamma', 'moving_mean', 'moving_variance']",
+            "['bn1.beta', 'bn1.gamma']",
+        ),
+        (
+            {"bn1": {"gamma": np.ones(1)}},
+            "['beta', 'gamma', 'moving_mean', 'moving_variance']",
+            "['bn1']",
+        ),
+    ],
+)
+def test_a_state_of_another_framework_is_refused(state, missing, unknown):
+    """Missing and unknown names are listed, with the usual reasons: a prefix, nesting, a switch."""
     message = (
         "a state of Keras with these words has the names ['beta', 'gamma', 'moving_mean', "
-        "'moving_variance']; missing ['moving_mean', 'moving_variance'], unknown ['running_mean', "
-        "'running_var']. Rename or leave out what does not fit, or say in its words that there is "
-        "no scale or no shift."
+        f"'moving_variance']; missing {missing}, unknown {unknown}. Take the names of one layer, "
+        "cut a prefix such as 'bn1.' off, and join nested names with slashes; or say in its words "
+        "that there is no scale or no shift."
     )
     with pytest.raises(ValueError, match=whole(message)):
-        conventions.KERAS.from_state(BEFORE)
+        conventions.KERAS.from_state(state)
+
+
+@pytest.mark.parametrize("name", ["PYTORCH", "TINYGRAD", "CHAINER"])
+def test_a_count_that_nothing_is_computed_with_may_be_missing(name):
+    """Old checkpoints have none; PyTorch takes 0 there."""
+    state = stored(name, BEFORE, rank=2)
+    del state[CONVENTIONS[name].names[4]]
+    with said():
+        layer = CONVENTIONS[name].from_state(state, **WORDS[name])
+    assert layer.running.num_batches == 0
+    assert layer.running.mean.tolist() == BEFORE["running_mean"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("HAIKU", {}), ("EQUINOX", {}), ("CAFFE", {}), ("PYTORCH", {"momentum": None})],
+)
+def test_a_count_that_averages_are_made_with_is_required(name, words):
+    """Without it the average is not known, or the next batch would replace it."""
+    state = stored(name, BEFORE, rank=2)
+    counter = CONVENTIONS[name].names[4]
+    del state[counter]
+    with pytest.raises(ValueError, match=rf"missing {re.escape(str([counter]))}, unknown \[\]\."):
+        CONVENTIONS[name].from_state(state, rank=2, **WORDS[name] | words)
 
 
 @pytest.mark.parametrize("name", ["EQUINOX", "PYTORCH", "CAFFE"])
 def test_integers_are_no_statistics(name):
-    """A state has the dtypes that any state must have."""
+    """A state has the dtypes that any state must have, and is spoken of in its own names."""
     state = stored(name, BEFORE, rank=2)
-    state[CONVENTIONS[name].names[3]] = np.array([1, 2, 3])
+    var = CONVENTIONS[name].names[3]
+    state[var] = np.array([1, 2, 3])
     message = (
-        "running_var must be an array of float16, bfloat16, float32, float64; got dtype int64. "
-        "Convert it first, for example with np.asarray(running_var, dtype=np.float64)."
+        f"{var} must be an array of float16, bfloat16, float32, float64; got dtype int64. "
+        f"Convert it first, for example with np.asarray({var}, dtype=np.float64)."
     )
     with pytest.raises(TypeError, match=whole(message)):
         CONVENTIONS[name].from_state(state, **WORDS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "shape"),
+    [
+        ("PYTORCH", "weight", np.ones(4), (3,)),
+        ("PYTORCH", "running_mean", np.ones((1, 3)), (3,)),
+        ("PYTORCH", "num_batches_tracked", np.array([1]), ()),
+        ("CHAINER", "avg_var", np.ones(1), (3,)),
+        ("CAFFE", "blobs[1]", np.ones(4), (3,)),
+        ("HAIKU", "scale", np.ones(3), (1, 3)),
+        ("HAIKU", "var_ema/average", np.ones((1, 1, 1, 3)), (1, 3)),
+    ],
+)
+def test_a_shape_that_does_not_fit(name, key, value, shape):
+    """An array of another layer, or for another rank, is named as it is there."""
+    message = (
+        f"{key} must have the shape {shape}, by the size of the mean; got {value.shape}. "
+        "Take the arrays of one layer as they are, and the rank of its input."
+    )
+    with pytest.raises(ValueError, match=whole(message)):
+        CONVENTIONS[name].from_state(
+            stored(name, BEFORE, rank=2) | {key: value}, rank=2, **WORDS[name]
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PYTORCH", np.array(-1)),
+        ("PYTORCH", np.array(1.0)),
+        ("CHAINER", np.array("a")),
+        ("EQUINOX", np.array(2.5)),
+        ("CAFFE", np.array([-1.0])),
+        ("CAFFE", np.array([np.nan])),
+        ("CAFFE", np.array([np.inf])),
+    ],
+)
+def test_a_count_that_is_none(name, value):
+    """A count is whole and not negative, Caffe's sum of weights finite."""
+    count = CONVENTIONS[name].names[4]
+    message = (
+        f"{count} must be a finite number, not negative, and whole where it counts the batches; "
+        f"got {count}={value}. For a new layer it is 0."
+    )
+    with pytest.raises(ValueError, match=whole(message)):
+        CONVENTIONS[name].from_state(stored(name, BEFORE, rank=2) | {count: value}, **WORDS[name])
 
 
 # Oracles

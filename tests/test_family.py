@@ -516,6 +516,13 @@ def test_against_the_formulas(name, offset, eps, rng):
         close(got.beta, np.sum(dy, axis=others))
 
 
+def test_what_float16_cannot_hold_vanishes_in_silence():
+    """An output or a gradient below its smallest number is 0, as in a batch norm, and no error."""
+    y, cache = layer_norm(np.array([[1, 2, 3]], np.float16), np.full(3, 1e-9))
+    assert y.tolist() == [[0.0, 0.0, 0.0]]
+    assert norm_backward(np.ones((1, 3), np.float16), cache).x.tolist() == [[0.0, 0.0, 0.0]]
+
+
 def test_rms_norm_is_its_formula_to_the_last_bits(rng):
     """Taking the values beside their negatives loses nothing against dividing by the root."""
     x = rng.standard_normal((7, 1000)) + 5.0

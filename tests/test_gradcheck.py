@@ -318,3 +318,31 @@ def backward(dy, x, gamma, beta):
 def arguments(rng):
     """Return a batch, a scale and a shift."""
     return [rng.standard_normal((8, 3)), 1 + rng.random(3), rng.standard_normal(3)]
+
+
+def test_arguments_are_a_list():
+    """One array in the place of the list of arguments is told apart from such a list."""
+    message = (
+        "arguments must be a list, with one array for each argument of forward; "
+        "got an array of shape (6,). Pass [x], not x."
+    )
+    with pytest.raises(TypeError, match=whole(message)):
+        check_backward(np.sin, lambda dy, x: [dy * np.cos(x)], np.linspace(0, 1, 6))
+
+
+def test_a_forward_pass_returns_its_output_alone(rng):
+    """A forward pass of refbn returns a cache too, which is to be left out."""
+    message = (
+        "forward must return the output alone; got a tuple of 2. "
+        "Leave the cache out: lambda *arguments: forward(*arguments)[0]."
+    )
+    with pytest.raises(TypeError, match=whole(message)):
+        check_backward(batch_norm_train, lambda dy, _: [dy], [rng.standard_normal((5, 2))])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_data_of_the_same_seed_are_no_excuse(seed):
+    """Where x comes from default_rng(seed), a gradient of zeros is noticed all the same."""
+    x = np.random.default_rng(seed).normal(3, 2, size=(5, 8))
+    with pytest.raises(AssertionError, match="must be the adjoint"):
+        check_backward(lambda x: batch_norm_train(x)[0], lambda dy, _: [0 * dy], [x], seed=seed)

@@ -1,5 +1,6 @@
 """The layer: which calls change what, and that a call that raises changes nothing."""
 
+import copy
 import pickle
 import sys
 from pathlib import Path
@@ -520,9 +521,8 @@ NOT_FINITE = (
             np.zeros((4, 3)),
             ValueError,
             (
-                "gamma must have one value for each of the 3 channels, shape (3,); "
-                "got gamma.shape=(2,) for an array of shape (4, 3) with channel_axis=1. "
-                "Pass one value per channel, or another channel_axis."
+                "this layer has 2 channels; got 3 along channel_axis=1 of x.shape=(4, 3). "
+                "Make a layer with as many channels, or with another channel_axis."
             ),
         ),
         (
@@ -560,9 +560,8 @@ def test_an_evaluation_that_raises_leaves_the_layer_as_it_was(rng):
     dy = bn(rng.standard_normal((5, 2)))
     before, expected = frozen(bn), bn.backward(dy)
     message = (
-        "mean must have one value for each of the 3 channels, shape (3,); "
-        "got mean.shape=(2,) for an array of shape (4, 3) with channel_axis=1. "
-        "Pass one value per channel, or another channel_axis."
+        "this layer has 2 channels; got 3 along channel_axis=1 of x.shape=(4, 3). "
+        "Make a layer with as many channels, or with another channel_axis."
     )
     with pytest.raises(ValueError, match=whole(message)):
         bn(np.zeros((4, 3)))
@@ -571,10 +570,10 @@ def test_an_evaluation_that_raises_leaves_the_layer_as_it_was(rng):
 
 
 def test_other_channels_are_refused_without_parameters_too():
-    """Without gamma and beta the running statistics notice a batch of other channels."""
+    """Without gamma and beta too, the layer notices a batch of other channels."""
     message = (
-        "the moments must have one value per channel, shape (2,); got moments.mean.shape=(3,). "
-        "Take them over all axes but that of the channels."
+        "this layer has 2 channels; got 3 along channel_axis=1 of x.shape=(4, 3). "
+        "Make a layer with as many channels, or with another channel_axis."
     )
     with pytest.raises(ValueError, match=whole(message)):
         BatchNorm(2, gamma=False, beta=False)(np.zeros((4, 3)))
@@ -655,7 +654,7 @@ def test_a_negative_eps_fails_at_construction(eps):
             {"momentum": 0.1},
             TypeError,
             (
-                "exponential_average() takes decay, the weight of the old value, not momentum, "
+                "an exponential average takes decay, the weight of the old value, not momentum, "
                 "which means opposite things in different frameworks; got momentum=0.1. "
                 "From PyTorch pass decay=1-0.1, from Keras, Flax or ONNX decay=0.1; "
                 "cumulative_average() has neither."
@@ -672,7 +671,8 @@ def test_a_negative_eps_fails_at_construction(eps):
             TypeError,
             "cumulative_average() got unexpected keyword arguments ['decay']. "
             "Look for a slip in their spelling; BatchNorm passes on here what is not one of its own, "
-            "which are eps, channel_axis, gamma, beta and update.",
+            "which are eps, channel_axis, gamma, beta and update. "
+            "For a framework's words see refbn.conventions.",
         ),
     ],
 )
@@ -680,6 +680,31 @@ def test_a_rule_that_cannot_work_fails_at_construction(rule, error, message):
     """Keywords that the rule refuses are refused before the first batch."""
     with pytest.raises(error, match=whole(message)):
         BatchNorm(2, **rule)
+
+
+def test_a_rule_that_returns_something_else_stores_nothing(rng):
+    """What a rule returns is looked at, at construction and at each batch, and then refused."""
+    message = (
+        "running must be RunningStatistics; got NoneType. "
+        "Make them with RunningStatistics(mean, var); a rule for update returns them."
+    )
+    with pytest.raises(TypeError, match=whole(message)):
+        BatchNorm(2, update=lambda *_: None)
+    rule = iter([RunningStatistics.initial(2), None])
+    bn = BatchNorm(2, update=lambda *_: next(rule))
+    before = bn.running
+    with pytest.raises(TypeError, match=whole(message)):
+        bn(rng.standard_normal((4, 2)))
+    assert bn.running is before
+    assert bn.moments is None
+
+
+@pytest.mark.parametrize("mode", ["train", "eval", "freeze"])
+def test_a_masked_array_is_refused_in_every_mode(mode):
+    """Its mask would be lost, in evaluation as in training."""
+    bn = getattr(BatchNorm(2), mode)()
+    with pytest.raises(TypeError, match="the mask of a masked one would be lost"):
+        bn(np.ma.masked_invalid([[1.0, np.nan], [2.0, 3.0]]))
 
 
 @pytest.mark.parametrize(
@@ -715,8 +740,8 @@ POISON = (
                 {name: np.ones(shape)},
                 ValueError,
                 (
-                    f"{name} must have the shape {expected}; got {shape}. Nothing was loaded. "
-                    "Make a layer with as many channels as the state has."
+                    f"{name} must have the shape {expected}; got {shape}. Nothing was changed. "
+                    "Pass one value for each channel of the layer."
                 ),
             )
             for name, shape, expected in [
@@ -753,7 +778,7 @@ def test_a_state_that_does_not_fit_is_refused(change, error, message):
 def test_a_complex_state_is_refused(name):
     """A complex parameter or statistic is a TypeError, and never quietly its real part."""
     message = (
-        f"{name} must be real; got dtype complex128. Nothing was loaded. "
+        f"{name} must be real; got dtype complex128. Nothing was changed. "
         "Complex numbers are for complex-step derivatives of the pure functions only."
     )
     assert_refused({name: np.ones(2) + 1j}, TypeError, message)
@@ -822,33 +847,83 @@ def test_a_save_that_fails_leaves_the_old_file(suffix, step, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(
-    ("gamma", "message"),
+    ("name", "value", "error", "message"),
     [
         (
-            np.array([1, 2]),
+            "gamma",
+            [1, 2],
+            TypeError,
             "gamma must be an array of float16, bfloat16, float32, float64; got dtype int64. "
             "Convert it first, for example with np.asarray(gamma, dtype=np.float64).",
         ),
         (
+            "beta",
             np.array([1j, 2]),
-            "gamma must be real; got dtype complex128. Nothing was loaded. "
+            TypeError,
+            "beta must be real; got dtype complex128. Nothing was changed. "
             "Complex numbers are for complex-step derivatives of the pure functions only.",
+        ),
+        (
+            "gamma",
+            np.ones(3),
+            ValueError,
+            "gamma must have the shape (2,); got (3,). Nothing was changed. "
+            "Pass one value for each channel of the layer.",
+        ),
+        (
+            "running",
+            (np.zeros(2), np.ones(2)),
+            TypeError,
+            "running must be RunningStatistics; got tuple. "
+            "Make them with RunningStatistics(mean, var); a rule for update returns them.",
+        ),
+        (
+            "running",
+            RunningStatistics.initial(3),
+            ValueError,
+            "running must be of 2 channels, as the layer; got 3. "
+            "Take the statistics over all axes but channel_axis.",
         ),
     ],
 )
-def test_what_could_not_be_loaded_is_not_saved(suffix, gamma, message, tmp_path):
-    """A gamma that load would refuse is refused by save, which leaves the old file."""
-    path = tmp_path / f"bn{suffix}"
+def test_what_does_not_fit_cannot_be_set(name, value, error, message):
+    """Parameters and statistics are checked when they are set, and stay as they were."""
     bn = made()
-    bn.save(path)
-    content = path.read_bytes()
+    before = frozen(bn)
+    with pytest.raises(error, match=whole(message)):
+        setattr(bn, name, value)
+    assert frozen(bn) == before
+
+
+def test_a_parameter_that_is_set_is_a_copy():
+    """What is done to an array after it was set does not reach the layer, which has float64."""
+    bn, gamma = made(), np.ones(2, np.float32)
     bn.gamma = gamma
-    with pytest.raises(TypeError, match=whole(message)):
-        bn.save(path)
-    assert path.read_bytes() == content
-    assert list(tmp_path.iterdir()) == [path]
+    gamma[:] = 7
+    assert bn.gamma.tolist() == [1.0, 1.0]
+    assert bn.gamma.dtype == np.float64
+
+
+def test_a_layer_can_be_copied(rng):
+    """A copy has its own state, and gives the same numbers."""
+    bn, x = made(), rng.standard_normal((5, 2))
+    bn(x)
+    other = copy.deepcopy(bn)
+    assert frozen(other) == frozen(bn)
+    bn(x)
+    assert frozen(other) != frozen(bn)
+
+
+@pytest.mark.parametrize("channels", ["3", 3.0, None, -1, 0])
+def test_channels_are_counted_from_one(channels):
+    """The number of channels is a whole number from 1 up."""
+    message = (
+        f"channels must be a whole number from 1 up; got {channels!r}. "
+        "It is the length of the input along channel_axis."
+    )
+    with pytest.raises(ValueError, match=whole(message)):
+        BatchNorm(channels)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -956,8 +1031,8 @@ def test_another_eps_is_refused(suffix, eps, shown, tmp_path):
         (
             {"beta": np.ones(3)},
             ValueError,
-            "beta must have the shape (2,); got (3,). Nothing was loaded. "
-            "Make a layer with as many channels as the state has.",
+            "beta must have the shape (2,); got (3,). Nothing was changed. "
+            "Pass one value for each channel of the layer.",
         ),
         (
             {"gamma": np.ones(2, int)},

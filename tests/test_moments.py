@@ -50,6 +50,11 @@ def test_a_mask_by_hand():
     assert moments.m2.tolist() == [2.0, 0.0]
 
 
+def test_a_variance_may_vanish():
+    """The squares of values around 1e-162 are no float64: the variance is 0, or nearly."""
+    assert Moments.of([1e-162, 2e-162, 4e-162]).var() < 1e-320
+
+
 # Laws
 
 

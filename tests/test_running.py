@@ -400,7 +400,7 @@ def test_a_decay_out_of_range_is_refused(decay, rule):
 def test_momentum_is_refused_with_the_translation(rule):
     """The word momentum is an error that says what to write instead."""
     message = (
-        "exponential_average() takes decay, the weight of the old value, not momentum, which means "
+        "an exponential average takes decay, the weight of the old value, not momentum, which means "
         "opposite things in different frameworks; got momentum=0.1. From PyTorch "
         "pass decay=1-0.1, from Keras, Flax or ONNX decay=0.1; "
         "cumulative_average() has neither."
@@ -415,7 +415,8 @@ def test_other_keywords_are_refused(rule):
     message = (
         f"{rule.__name__}() got unexpected keyword arguments ['alpha', 'beta']. "
         "Look for a slip in their spelling; BatchNorm passes on here what is not one of its own, "
-        "which are eps, channel_axis, gamma, beta and update."
+        "which are eps, channel_axis, gamma, beta and update. "
+        "For a framework's words see refbn.conventions."
     )
     with pytest.raises(TypeError, match=whole(message)):
         rule(RunningStatistics.initial(1), of(1.0, 3.0), beta=1, alpha=2)
