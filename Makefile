@@ -3,6 +3,8 @@
 # make test    run all tests
 # make bench   time refbn beside its peers, about two minutes; PAGE=docs/reference/benchmark.md
 #              also writes the page
+# make mutants change one place of the package after the other, and see that a test fails; an hour.
+#              MODULES="axes running" is some of it
 #
 # The first call makes .venv (.venv-bench for the peers, which are large) and installs into it; later
 # calls install only when pyproject.toml or .constraints.txt changed.
@@ -17,7 +19,7 @@ ADDRESS ?= 127.0.0.1:8000
 PY := .venv/bin/python
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable
 
-.PHONY: serve site test bench clean
+.PHONY: serve site test bench mutants clean
 .DEFAULT_GOAL := site
 .DELETE_ON_ERROR:
 
@@ -44,6 +46,11 @@ bench: export PYTHONPATH := tests
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m bench $(if $(PAGE),--write $(PAGE))
 
+mutants: export OMP_NUM_THREADS := 1
+mutants: export OPENBLAS_NUM_THREADS := 1
+mutants: .venv/mutants-installed
+	$(PY) tests/mutants.py $(MODULES)
+
 clean:
 	rm -rf .venv .venv-bench site
 
@@ -56,6 +63,11 @@ clean:
 	@echo "Installing what the tests need into .venv (once) …"
 	@$(PY) $(INSTALL) ".[docs,test]"
 	@touch $@ .venv/docs-installed
+
+.venv/mutants-installed: .venv/bin/python pyproject.toml .constraints.txt
+	@echo "Installing what the mutants need into .venv (once) …"
+	@$(PY) $(INSTALL) ".[mutants]"
+	@touch $@
 
 .venv-bench/installed: .venv-bench/bin/python pyproject.toml .constraints.txt
 	@echo "Installing the peers of the benchmark into .venv-bench (once) …"

@@ -94,7 +94,7 @@ class RunningStatistics:
         Returns:
             Statistics that leave the input as it is, up to `eps`.
         """
-        return cls(np.zeros(channels), np.ones(channels), 0)
+        return cls(np.zeros(channels), np.ones(channels))
 
 
 def exponential_average(

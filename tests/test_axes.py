@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from refbn.axes import as_floating, as_mask, in_double, per_channel, reduced_axes
+from refbn.axes import (
+    as_floating,
+    as_mask,
+    in_double,
+    per_channel,
+    propagate_silently,
+    reduced_axes,
+)
 
 REAL_DTYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
 SHAPES = st.lists(st.integers(1, 4), min_size=2, max_size=5).map(tuple)
@@ -105,6 +112,16 @@ def test_no_mask_is_none():
 # Edges and errors
 
 
+def test_what_is_not_finite_and_what_vanishes_pass_silently():
+    """NaN, Inf and 0 come out of a decorated function without a warning; an overflow does not."""
+    apply = propagate_silently(lambda function, *values: function(*map(np.float64, values)))
+    assert np.isnan(apply(np.subtract, np.inf, np.inf))
+    assert np.isinf(apply(np.divide, 1.0, 0.0))
+    assert apply(np.multiply, 1e-200, 1e-200) == 0
+    with pytest.raises(FloatingPointError):
+        apply(np.multiply, 1e200, 1e200)
+
+
 @pytest.mark.parametrize(
     ("value", "dtype"),
     [
@@ -172,6 +189,8 @@ def test_a_channel_axis_that_is_not_there_is_refused(channel_axis):
     )
     with pytest.raises(ValueError, match=whole(message)):
         reduced_axes((5, 2, 7), channel_axis)
+    with pytest.raises(ValueError, match=whole(message)):
+        per_channel("gamma", [1.0, 1.0], (5, 2, 7), channel_axis)
 
 
 @pytest.mark.parametrize("channel_axis", [-3, 2])
