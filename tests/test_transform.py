@@ -707,6 +707,21 @@ def test_a_change_that_keeps_the_mean_is_noticed_too(change, shape, rng):
         _ = cache.x_hat
 
 
+@pytest.mark.parametrize("unit", [1e-100, 1.0, 1e100])
+def test_a_change_of_any_one_value_is_noticed(unit, rng):
+    """In whatever unit, the mean tells of one value that changed by a deviation."""
+    x, dy = rng.standard_normal((2, 100, 3))
+    x *= unit
+    _, cache = batch_norm_train(x, eps=0.0)
+    for row in range(100):
+        before = x[row, 1]
+        x[row, 1] += unit
+        with pytest.raises(ValueError, match="the batch must still be what it was"):
+            batch_norm_backward(dy, cache)
+        x[row, 1] = before
+    batch_norm_backward(dy, cache)
+
+
 def test_what_is_masked_out_may_change(rng):
     """Junk at masked positions can be written over between the passes."""
     x, dy = rng.standard_normal((2, 8, 3))
