@@ -23,7 +23,7 @@ Parts = tuple[Array, ...]
 _BLOCK = 2**18  # values: two mebibytes in float64, so that a block stays in a cache
 _CHANNELS = 2**10  # kept together in a block: with more, there are few values for each to reduce
 _WORTH_A_DOT = 64  # values: for shorter rows, calling a dot product costs more than it saves
-_DOT = 512  # values: a dot product adds so many nearly as well as pairwise
+_DOT = 2**10  # values: a dot product adds so many nearly as well as pairwise
 _DOUBLE = 8  # bytes of a float64; a complex128 has more
 _TINY, _HUGE = 1e-37, 1e30  # float32 ends at 1e-38 and 3e38
 

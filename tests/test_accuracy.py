@@ -21,7 +21,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from refbn import batch_norm_backward, batch_norm_train
+from refbn import Moments, batch_norm_backward, batch_norm_train
 
 EPS = 1e-5
 U = 2.0**-53  # unit round-off of float64: the relative error of one operation
@@ -300,3 +300,13 @@ def test_single_precision_sums_miss_the_bar(offset, off_y):
 def assert_relative(got, expected, tolerance):
     """Assert closeness relative to the expected value, or to 1 where that is smaller."""
     assert np.max(np.abs(got - expected) / np.maximum(1.0, np.abs(expected))) <= tolerance
+
+
+@pytest.mark.parametrize("shape", [(2**18,), (200_000,), (1023,)])
+def test_a_long_row_is_summed_pairwise_too(shape):
+    """Of equal squares, whose rounding errors all point one way, the sum is right to 4 units."""
+    x = np.random.default_rng(0).choice([-0.1, 0.1], shape)
+    numbers, unit = integers(x)
+    n, total = len(numbers), sum(numbers)
+    m2 = (sum(v * v for v in numbers) - Fraction(total * total, n)) * unit**2
+    assert exact_ulps(Moments.of(x).m2, m2) <= 4
