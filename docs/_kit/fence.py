@@ -120,14 +120,17 @@ def render(
     block = page.strike_off(source)
     try:
         code = _highlight(md, source, language, options, kwargs)
-        if options.get("exec") == "off":
-            return f'<div class="not-run">{code}</div>'
-        return _run(md, page, block, options, code) if options.get("exec") else code
+        if options.get("exec") == "on":
+            code = _run(md, page, block, options, code)
+        elif options.get("exec") == "off":
+            code = f'<div class="not-run">{code}</div>'
+        page.ended(block)
     except PageError:
         raise
     except Exception as error:  # SuperFences would swallow it and publish the source as text
         what = f"the block cannot be shown: {error!r}."
         raise PageError(page.where(block), what, "Mend its options, or what it leaves.") from error
+    return code
 
 
 def _run(md: Markdown, page: Page, block: Block, options: dict[str, str], code: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import json
 import logging
 import os
 import random
@@ -30,6 +31,7 @@ import numpy as np
 from click import ClickException
 from markdown import Markdown
 from markdown.extensions import Extension
+from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
 from markdown_exec import MarkdownConverter
 from pymdownx.superfences import SuperFencesException
@@ -91,6 +93,9 @@ class Page:
     namespace: dict[str, Any] = field(default_factory=dict)
     seen: int = 0
     ids: set[str] = field(default_factory=set)
+    record: dict[str, Any] = field(default_factory=dict)  # JSON: what finish.py is to know
+    rewriters: list[Rewriter] = field(default_factory=list)  # look into a block before it runs
+    listeners: list[Listener] = field(default_factory=list)  # are told when a block has ended
 
     def where(self, block: Block | None = None) -> str:
         """Return a block's place in words for an error message: file, line, number, header."""
@@ -122,6 +127,11 @@ class Page:
             raise self.misread(block)
         self.seen += 1
         return block
+
+    def ended(self, block: Block | None) -> None:
+        """Tell the listeners that a block has been shown, and run if it had to; None: the start."""
+        for listen in self.listeners:
+            listen(block)
 
     def close(self) -> None:
         """Check that every declared block came in.
@@ -164,6 +174,8 @@ class Page:
         if raises and len(tree.body) > 1 and tree.body[-2].end_lineno == tree.body[-1].lineno:
             what = "a declared error must come from a statement on a line of its own."
             raise PageError(self.where(block), what, "Begin a new line for the last statement.")
+        for rewrite in self.rewriters:
+            tree = rewrite(block, tree)
         code = compile(tree, self.name, "exec", dont_inherit=True, optimize=0)
         last_line = tree.body[-1].lineno
         output = io.StringIO()
@@ -234,6 +246,8 @@ class Page:
         return PageError(self.where(block), "\n".join(message), remedy)
 
 
+Rewriter = Callable[[Block, ast.Module], ast.Module]
+Listener = Callable[[Block | None], None]
 Renderer = Callable[[Markdown, Page, Block, dict[str, str], Run], str]
 results: dict[str, Renderer] = {}
 """How to show what a block left behind, as HTML, by the value of its option `result`."""
@@ -354,7 +368,9 @@ class PageExtension(Extension):
             _ledgers[md] = Page(name, path is not None, blocks, fresh)
 
         md.preprocessors.register(_Step(begin), "page-open", 1000)
+        md.preprocessors.register(_Step(lambda _: page_of(md).ended(None)), "page-start", 26)
         md.preprocessors.register(_Step(lambda _: page_of(md).close()), "page-close", 24.5)
+        md.postprocessors.register(_Record(md), "page-record", -1000)
 
 
 class _Step(Preprocessor):
@@ -367,6 +383,23 @@ class _Step(Preprocessor):
     def run(self, lines: list[str]) -> list[str]:
         self.look(lines)
         return lines
+
+
+class _Record(Postprocessor):
+    """Puts what finish.py is to know of a page behind it, as data that no browser runs or shows.
+
+    The built files are all that the step over the whole site needs, whatever builder made them.
+    """
+
+    def run(self, text: str) -> str:
+        page = page_of(self.md)
+        if not page.is_file:
+            return text
+        data = json.dumps({"source": page.name} | page.record, ensure_ascii=False, sort_keys=True)
+        return f"{text}\n{RECORD_OPEN}{data.replace('<', chr(92) + 'u003c')}{RECORD_CLOSE}"
+
+
+RECORD_OPEN, RECORD_CLOSE = '<script type="application/json" class="page-record">', "</script>"
 
 
 def declared_blocks(lines: list[str], first_line: int) -> Iterator[Block]:

@@ -1,0 +1,59 @@
+"""A built site, as the steps after the build see it: its pages, their records, and new files."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from _kit.page import RECORD_CLOSE, RECORD_OPEN
+
+_RECORD = re.compile(re.escape(RECORD_OPEN) + r"(.*?)" + re.escape(RECORD_CLOSE))
+
+
+@dataclass
+class Built:
+    """A page as it was built."""
+
+    path: str  # below the site, for example learn/backward.html
+    html: str
+    record: dict[str, Any]  # what its run left behind; empty for pages that have no source
+
+    @property
+    def root(self) -> str:
+        """Return the way from the page to the root of the site, for example `../`."""
+        return "../" * self.path.count("/")
+
+
+@dataclass
+class Site:
+    """All that was built, and what is to be written beside it."""
+
+    folder: Path
+    pages: list[Built]
+    files: dict[str, str | bytes] = field(default_factory=dict)  # new ones, by path below the site
+
+    @classmethod
+    def read(cls, folder: Path) -> Site:
+        """Read a built site, and take the records out of its pages.
+
+        Args:
+            folder: The folder of the built files.
+        """
+        return cls(folder, [_read(folder, path) for path in sorted(folder.rglob("*.html"))])
+
+    def write(self) -> None:
+        """Write the pages back, and the new files."""
+        for path, content in ({page.path: page.html for page in self.pages} | self.files).items():
+            data = content.encode() if isinstance(content, str) else content
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / path).write_bytes(data)
+
+
+def _read(folder: Path, path: Path) -> Built:
+    html = path.read_text(encoding="utf-8")
+    found = _RECORD.search(html)
+    record = json.loads(found[1]) if found else {}
+    return Built(path.relative_to(folder).as_posix(), _RECORD.sub("", html), record)

@@ -1,0 +1,38 @@
+"""The last step of a build, over the built files: what only the whole site can know.
+
+Each page left its record behind its text (see page.py). Here the records are taken out of the
+pages, and every step gets all pages at once. Nothing is written before all steps have passed.
+MkDocs calls this as a hook; with another builder it is `python -m _kit.finish site`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _kit.built import Site
+
+STEPS: list[Callable[[Site], None]] = []  # in this order
+
+
+def finish(folder: Path) -> None:
+    """Take all steps over a built site.
+
+    Args:
+        folder: The folder of the built files.
+    """
+    site = Site.read(folder)
+    for step in STEPS:
+        step(site)
+    site.write()
+
+
+def on_post_build(config: Any) -> None:
+    """Finish a site that MkDocs has built."""
+    finish(Path(config.site_dir))
+
+
+if __name__ == "__main__":
+    finish(Path(sys.argv[1]))
