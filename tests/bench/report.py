@@ -140,6 +140,8 @@ def processor():
 
 
 PAGE = """\
+<!-- numbers: written by make bench -->
+
 # Benchmark
 
 How long a training step of batch norm takes, and how much memory: `refbn` beside PyTorch, three other implementations on NumPy, and the lines that every tutorial has.
