@@ -1,11 +1,23 @@
 """How the tests build sites, ours or tiny ones laid out like it: in a process of their own."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+CHECKERS = ROOT / "tests/site/node_modules"
+
+
+def needs(*names):
+    """Mark tests that need programs, or packages of tests/site/package.json."""
+    missing = [name for name in names if not (shutil.which(name) or (CHECKERS / name).exists())]
+    remedy = "'apt-get install nodejs npm default-jre-headless', then 'make test'"
+    reason = f"needs {', '.join(missing)}: on Debian {remedy}"
+    return pytest.mark.skipif(bool(missing), reason=reason)
 
 
 def build(folder, *flags):
