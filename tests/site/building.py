@@ -20,7 +20,7 @@ def needs(*names):
     return pytest.mark.skipif(bool(missing), reason=reason)
 
 
-def build(folder, *flags):
+def build(folder, *flags, **environment):
     """Run mkdocs in a folder that has docs/ and refbn/; return exit code and messages."""
     return subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", *flags],
@@ -30,7 +30,8 @@ def build(folder, *flags):
             "PYTHONPATH": f"{folder}:{folder}/docs",
             "NO_MKDOCS_2_WARNING": "1",
             "SOURCE_DATE_EPOCH": "1",  # as in the Makefile: no page and no archive holds a time
-        },
+        }
+        | environment,
         capture_output=True,
         text=True,
         check=False,
