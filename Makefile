@@ -7,7 +7,8 @@
 #              MODULES="axes running" is some of it
 #
 # The first call makes .venv (.venv-bench for the peers, which are large) and installs into it; later
-# calls install only when pyproject.toml or .constraints.txt changed.
+# calls install only when pyproject.toml or .constraints.txt changed. Where npm is, make test also
+# installs the checkers of the built site into tests/site/node_modules.
 
 export NO_MKDOCS_2_WARNING := 1 # Material says at each start what is planned for: rule 10 of the design
 
@@ -21,6 +22,7 @@ export OPENBLAS_NUM_THREADS := 1
 PYTHON ?= python3
 ADDRESS ?= 127.0.0.1:8000
 PY := .venv/bin/python
+CHECKERS := $(if $(shell command -v npm 2>/dev/null),tests/site/node_modules/.installed)
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable
 
 .PHONY: serve site test bench mutants clean
@@ -35,7 +37,7 @@ site: .venv/docs-installed
 	@test -f site/index.html # the last word: mkdocs can be made to end early and say nothing
 	@echo "Built: open site/index.html"
 
-test: .venv/test-installed
+test: .venv/test-installed $(CHECKERS)
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
@@ -51,7 +53,7 @@ mutants: .venv/mutants-installed
 	$(PY) tests/mutants.py $(MODULES)
 
 clean:
-	rm -rf .venv .venv-bench site
+	rm -rf .venv .venv-bench tests/site/node_modules site
 
 .venv/docs-installed: .venv/bin/python pyproject.toml .constraints.txt
 	@echo "Installing what the site needs into .venv (once) …"
@@ -66,6 +68,11 @@ clean:
 .venv/mutants-installed: .venv/bin/python pyproject.toml .constraints.txt
 	@echo "Installing what the mutants need into .venv (once) …"
 	@$(PY) $(INSTALL) ".[mutants]"
+	@touch $@
+
+tests/site/node_modules/.installed: tests/site/package.json tests/site/package-lock.json
+	@echo "Installing the checkers of the built site into tests/site/node_modules (once) …"
+	@cd tests/site && npm ci --loglevel=error
 	@touch $@
 
 .venv-bench/installed: .venv-bench/bin/python pyproject.toml .constraints.txt
