@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from xml.etree.ElementTree import Element
 
 # A term takes "times" between it and the next; a prefix and a function take a term behind them.
@@ -46,7 +47,6 @@ ENCLOSED = {
 CLOSING = {"(": ")]", "[": "])", "|": "|", "‖": "‖", "⌊": "⌋", "⟨": "⟩"}
 BRACES = {"⏟", "⏞"}
 DOTS, APPLY, PARTIAL = ".", "\u2061", "∂"
-SIGNS = {PARTIAL, DOTS, *SUFFIXES}  # what looks like letters and has words here
 
 
 class UnreadableError(ValueError):
@@ -69,7 +69,10 @@ SAID = {  # the signs that are read by themselves
     **{sign: Phrase(f"the {name} of", PREFIX, end=name) for sign, name in PREFIXES.items()},
     **dict.fromkeys([",", DOTS], Phrase(",", STOP)),
     PARTIAL: Phrase("partial", PREFIX),
+    "∞": Phrase("infinity"),
+    "%": Phrase("per cent", WORD),
 }
+SIGNS = {*SAID, *SUFFIXES}  # what is no symbol of the site, even where MathML takes it for a letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,8 @@ class Reader:
     def _row(self, elements: list[Element]) -> list[Phrase]:
         row = list(self._flat(elements))
         phrases, _ = self._until(row, "")
+        if not phrases:
+            raise UnreadableError("a place with nothing in it")
         return phrases
 
     def _flat(self, elements: list[Element]) -> list[Element]:
@@ -121,7 +126,8 @@ class Reader:
         while row:
             element = row.pop(0)
             sign = _sign(element[0] if element.tag in {"msup", "msub", "msubsup"} else element)
-            if sign and sign in closing:
+            begins = not phrases or phrases[-1].kind in {INFIX, STOP}  # so a bar opens here
+            if sign and sign in closing and not (begins and sign in CLOSING):
                 return phrases, element
             if sign in CLOSING:
                 phrases.append(self._enclosed(row, sign))
@@ -166,6 +172,8 @@ class Reader:
         return read(element)
 
     def _fraction(self, element: Element) -> Phrase:
+        if element.get("linethickness"):
+            raise UnreadableError("a fraction without its line")
         above, below = (self._row([part]) for part in element)
         if above[0].text == below[0].text == "partial":
             of, to = (_join(part[1:]) for part in (above, below))
@@ -255,8 +263,8 @@ def _sign(element: Element) -> str:
 
 
 def _is_small_space(element: Element) -> bool:
-    width = element.get("width", "0em").removesuffix("em")
-    return element.tag == "mspace" and float(width) < 1
+    width = re.match(r"-?[\d.]+(?=em$)", element.get("width", "0em"))
+    return element.tag == "mspace" and width is not None and float(width[0]) < 1
 
 
 def _about(words: str, text: str, simple: bool, end: str = "") -> Phrase:  # noqa: FBT001
@@ -279,7 +287,7 @@ def _join(phrases: list[Phrase]) -> str:
     """Put phrases together, with "times" between what is multiplied, and the ends of sums."""
     words: list[str] = []
     last, ending = Phrase("", STOP), ""
-    for phrase, following in zip(phrases, [*phrases[1:], Phrase("", STOP)], strict=True):
+    for phrase, following in pairwise([*phrases, Phrase("", STOP)]):
         text = phrase.text
         if last.kind == FUNCTION and phrase.kind == GROUP and phrase.simple:
             text = phrase.inner

@@ -5,7 +5,7 @@ r"""The notation as data: every symbol of the site's formulas stands in one file
     code = "x_hat"             # its name in the code, or ""
     shape = "as x"             # of the array, or ""
     spoken = "x hat"           # how it is read aloud; of a function it ends with "of"
-    meaning = "the batch, normalised"
+    meaning = "normalised batch"
     role = "batch"             # its colour: a `--role-..` of the style sheet, or "none"
 
 Letters that a page introduces where they stand have only `latex`, `spoken` and `meaning`; they are
@@ -50,15 +50,12 @@ class Symbol:
     @property
     def id(self) -> str:
         """Return its anchor on the page of the notation."""
-        name = self.code or self.spoken
-        return "-".join(re.findall(r"[a-z0-9]+", name.lower()))
+        return "-".join(re.findall(r"[a-z0-9]+", self.spoken.lower()))
 
     @property
     def hover(self) -> str:
         """Return what it is, in one line."""
-        code = f"; in code {self.code}" if self.code else ""
-        shape = f"; {self.shape}" if self.shape else ""
-        return f"{self.spoken}: {self.meaning}{code}{shape}"
+        return "; ".join(filter(None, [f"{self.spoken}: {self.meaning}", self.code, self.shape]))
 
 
 @dataclass(frozen=True)
