@@ -27,7 +27,7 @@ from _kit.spoken import BRACES, SIGNS, Reader, UnreadableError
 from _kit.symbols import LETTERS, Notation, Symbol, key, read_notation
 
 SCRIPTS = {"msub", "msup", "msubsup"}
-COLUMNS = {"Read as": "spoken", "In code": "code", "Shape": "shape", "Meaning": "meaning"}
+COLUMNS = {"Meaning": "meaning", "In code": "code", "Shape": "shape", "Read as": "spoken"}
 
 
 def annotate(math: Element, notation: Notation, refuse: Refuse) -> Element:

@@ -90,7 +90,7 @@ SPOKEN = {
 def annotated(latex):
     """Return a display formula with all that the notation puts to it."""
     md = Markdown(extensions=["_kit.page"])
-    md.convert("")
+    md.convert("text")
     math = Translator(md, [], {})(latex, display=True)
     return annotate(math, NOTATION, lambda what, remedy: PageError("here", what, remedy))
 
@@ -358,7 +358,7 @@ def test_the_table_of_a_group_is_made_from_the_file(site):
     rows = page.select(".notation tbody tr")
     assert [row["id"] for row in rows] == [symbol.id for symbol in NOTATION.group("batch")]
     cells = page.select("#x-hat td")
-    assert [cell.text for cell in cells[1:]] == ["x hat", "x_hat", "as x", "normalised batch"]
+    assert [cell.text for cell in cells[1:]] == ["normalised batch", "x_hat", "as x", "x hat"]
     assert cells[0].math.mover is not None
     assert cells[0]["class"] == ["role-batch"]
     assert cells[0].a["href"] == "#x-hat"
@@ -397,6 +397,14 @@ def test_the_notation_holds_what_the_site_uses(built_site):
 
 def _text(path):
     return path.read_text(encoding="utf-8")
+
+
+def test_the_names_in_the_code_are_those_of_the_code():
+    """What the notation calls a name in the code occurs there."""
+    code = "".join(map(_text, sorted((ROOT / "refbn").rglob("*.py"))))
+    for symbol in NOTATION.symbols:
+        for name in re.findall(r"[a-z]\w+", symbol.code):
+            assert name in {"np", "len", "imag"} or re.search(rf"\b{name}\b", code), symbol
 
 
 @pytest.mark.parametrize("scheme", ["default", "slate"])
