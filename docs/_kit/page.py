@@ -283,6 +283,10 @@ Renderer = Callable[[Markdown, Page, Block, dict[str, str], Run], str]
 results: dict[str, Renderer] = {}
 """How to show what a block left behind, as HTML, by the value of its option `result`."""
 
+Refuse = Callable[[str, str], PageError]  # of what is wrong, and what to do about it
+annotators: dict[str, Callable[[Element, Refuse], Element]] = {}
+"""What is done to each formula once it is MathML, by name. A `title` is for what is around it."""
+
 
 def start_afresh(modules: list[str]) -> None:
     """Put back what blocks of other pages may have changed, and forget some modules.
