@@ -24,6 +24,13 @@ print(len(words))
 folded = "what is folded away"
 ```
 
+```python exec="on"
+first = 1  # (1)
+second = 2  # a comment
+```
+
+1. The first line.
+
 [Elsewhere](https://example.org/elsewhere), and [here](#page).
 
 | a | b |
@@ -128,6 +135,21 @@ def test_the_button_to_copy_covers_no_code(opened):
     assert (
         page.locator(".run .md-code__nav").first.evaluate("e => getComputedStyle(e).opacity") == "1"
     )
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_a_number_beside_a_line_is_not_copied(opened):
+    """A comment `# (1)` is a mark that is seen and read aloud, and that no copy of the code holds."""
+    page = opened(permissions=["clipboard-read", "clipboard-write"])
+    block = page.locator(".run", has=page.locator(".note"))
+    mark = block.locator(".note")
+    assert mark.get_attribute("aria-label") == "note 1"
+    assert mark.evaluate("e => getComputedStyle(e, '::after').content") == "counter(note)"
+    block.locator("pre").hover()
+    block.locator(".md-code__button").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == "first = 1\nsecond = 2  # a comment"
 
 
 @pytest.mark.browser
