@@ -7,7 +7,7 @@ r"""The executing fence: code is shown, run, and followed by what it printed.
     ```python exec="off"                      Python that is shown and not run, on purpose
 
 Other languages are shown. A language or an option that does not exist stops the build, and so does
-Python that says nothing about `exec`. A comment that is a number, `# (1)`, is shown as a mark, which
+Python that says nothing about `exec`. A comment that is a number, `# (1)`, is shown as a mark that
 is not copied; it stands for an item of the list below the block. The fence stands on markdown-exec
 for Markdown inside Markdown, and on SuperFences for the fences; only running the code is our own.
 """
