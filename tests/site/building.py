@@ -52,6 +52,7 @@ class Site:
         (folder / "docs").mkdir()
         (folder / "docs/assets").symlink_to(ROOT / "docs/assets")
         (folder / "docs/_kit").symlink_to(ROOT / "docs/_kit")
+        (folder / "docs/_theme").symlink_to(ROOT / "docs/_theme")
         (folder / "refbn").symlink_to(ROOT / "refbn")
 
     def write(self, text, page="index.md"):
