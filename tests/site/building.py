@@ -1,11 +1,14 @@
 """How the tests build sites, ours or tiny ones laid out like it: in a process of their own."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
 
 
 def build(folder, *flags):
