@@ -15,6 +15,10 @@ export NO_MKDOCS_2_WARNING := 1 # Material says at each start what is planned fo
 # The one date in the built files is that of the commit, so that the same commit gives the same bytes.
 export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),1)
 
+# For the small matrices of pages and tests, threads wait longer than they work.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
 PYTHON ?= python3
 ADDRESS ?= 127.0.0.1:8000
 PY := .venv/bin/python
@@ -39,17 +43,12 @@ test: .venv/test-installed $(CHECKERS)
 	$(PY) -m mypy
 	$(PY) -m pytest --numprocesses auto --dist loadgroup --cov # below 100 % it fails: pyproject.toml
 
-# One thread for everybody. It is read when NumPy is imported, so it cannot be set later.
-bench: export OMP_NUM_THREADS := 1
-bench: export OPENBLAS_NUM_THREADS := 1
 bench: export MKL_NUM_THREADS := 1
 bench: export KERAS_BACKEND := numpy
 bench: export PYTHONPATH := tests
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m bench $(if $(PAGE),--write $(PAGE))
 
-mutants: export OMP_NUM_THREADS := 1
-mutants: export OPENBLAS_NUM_THREADS := 1
 mutants: .venv/mutants-installed
 	$(PY) tests/mutants.py $(MODULES)
 

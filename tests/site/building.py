@@ -14,6 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CHECKERS = ROOT / "tests/site/node_modules"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
 
 
 def needs(*names):
@@ -71,6 +73,7 @@ class Site:
         (folder / "docs").mkdir()
         (folder / "docs/assets").symlink_to(ROOT / "docs/assets")
         (folder / "docs/_kit").symlink_to(ROOT / "docs/_kit")
+        (folder / "docs/_theme").symlink_to(ROOT / "docs/_theme")
         (folder / "refbn").symlink_to(ROOT / "refbn")
 
     def write(self, text, page="index.md"):
