@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CHECKERS = ROOT / "tests/site/node_modules"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
 
 
 def needs(*names):
