@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from _kit import download
 from _kit.built import Site
 
-STEPS: list[Callable[[Site], None]] = []  # in this order
+STEPS: list[Callable[[Site], None]] = [download.write]  # in this order
 
 
 def finish(folder: Path) -> None:

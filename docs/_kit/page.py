@@ -90,7 +90,9 @@ class Page:
     is_file: bool  # False for docstrings and for what blocks print: text that executes nothing
     blocks: list[Block]
     fresh: list[str]
+    first_line: int = 1  # of what Markdown reads, in the file: front matter stands before it
     namespace: dict[str, Any] = field(default_factory=dict)
+    runs: dict[int, Run] = field(default_factory=dict)  # by the number of the block
     seen: int = 0
     ids: set[str] = field(default_factory=set)
     record: dict[str, Any] = field(default_factory=dict)  # JSON: what finish.py is to know
@@ -195,7 +197,9 @@ class Page:
                 f"the block must raise {raises}, as it declares; it raised nothing.",
                 f'Mend the code, or take out raises="{raises}".',
             )
-        return Run(output.getvalue(), error, self.namespace, _assigned(tree))
+        run = Run(output.getvalue(), error, self.namespace, _assigned(tree))
+        self.runs[block.number] = run
+        return run
 
     def _parsed(self, block: Block) -> ast.Module:
         """Return the code of a block with the page's line numbers."""
@@ -365,7 +369,7 @@ class PageExtension(Extension):
             path, first_line = _identify(docs, "\n".join(lines))
             name = _short(path) if path else "(text that is not a page)"
             blocks = list(declared_blocks(lines, first_line))
-            _ledgers[md] = Page(name, path is not None, blocks, fresh)
+            _ledgers[md] = Page(name, path is not None, blocks, fresh, first_line)
 
         md.preprocessors.register(_Step(begin), "page-open", 1000)
         md.preprocessors.register(_Step(lambda _: page_of(md).ended(None)), "page-start", 26)

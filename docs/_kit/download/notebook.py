@@ -1,0 +1,73 @@
+"""A page as a notebook: text, formulas and code, to be run by its reader.
+
+It holds no outputs: they stand in the page, a prediction is open until the reader runs the cell,
+and a figure in the site's colours follows the site into the dark and not the notebook.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from _kit.download.cells import Cell, Fence, is_warning, last_statement
+from _kit.page import Page
+
+SHOW = "from IPython.display import Markdown  # for results that are Markdown: tables, captions"
+
+
+def notebook(page: Page, made: list[Cell], python: str, packages: list[str]) -> str:
+    """Return the notebook, as JSON.
+
+    Args:
+        page: The page.
+        made: Its cells.
+        python: The versions of Python that it runs with.
+        packages: The distributions that it needs.
+    """
+    found: list[Any] = []
+    for cell in made:
+        found += _code(page, cell.source, cell.fence) if cell.fence else [_text(cell)]
+    if any(cell.fence and cell.fence.result != "text" for cell in made):
+        first = next(i for i, cell in enumerate(found) if cell.cell_type == "code")
+        found.insert(first, new_code_cell(SHOW))
+    for number, cell in enumerate(found, 1):
+        cell.id = f"cell-{number}"  # as nbformat would draw one at random
+    book = new_notebook(
+        cells=found,
+        metadata={
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+            "needs": {"requires-python": python, "dependencies": packages},
+        },
+    )
+    nbformat.validate(book)
+    return nbformat.writes(book) + "\n"
+
+
+def _text(cell: Cell) -> Any:
+    return new_markdown_cell(cell.source)
+
+
+def _code(page: Page, source: str, fence: Fence) -> list[Any]:
+    """Return the cell of a block; code that the page folds away is folded away here too."""
+    code = source.strip("\n")
+    metadata: dict[str, Any] = {}
+    if fence.options.get("source", "above") != "above":
+        metadata["jupyter"] = {"source_hidden": True}
+    if "raises" in fence.options:
+        metadata["tags"] = ["raises-exception"]
+    if is_warning(fence):
+        before, statement = last_statement(page, fence)
+        code = f"import warnings\n\n{before}"
+        code += f'with warnings.catch_warnings(action="error"):\n{statement}'
+    if fence.result == "figure":
+        code += '\nMarkdown(f"**{title}.** {caption}")'
+    if fence.result != "markdown":
+        return [new_code_cell(code, metadata=metadata)]
+    hidden = {"jupyter": {"source_hidden": True}}
+    return [
+        new_code_cell(f"%%capture printed\n{code}", metadata=metadata),
+        new_code_cell("Markdown(printed.stdout)", metadata=hidden),
+    ]
