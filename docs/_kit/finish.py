@@ -12,10 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _kit import download
+from _kit import download, facts, overview
 from _kit.built import Site
 
-STEPS: list[Callable[[Site], None]] = [download.write]  # in this order
+STEPS: list[Callable[[Site], None]] = [
+    overview.claims,
+    overview.status,
+    facts.write,
+    download.write,
+]
 
 
 def finish(folder: Path) -> None:

@@ -9,7 +9,6 @@ code that runs has only the Markdown. `llms.txt` leads machines that read to all
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -22,12 +21,13 @@ from markdown.treeprocessors import Treeprocessor
 from _kit.built import Built, Site
 from _kit.download.api import expand
 from _kit.download.cells import cells, needs
+from _kit.download.generated import fill
 from _kit.download.marks import first_sentence, for_students
 from _kit.download.notebook import notebook
 from _kit.download.script import script
 from _kit.download.source import Text, pieces
 from _kit.download.text import text
-from _kit.page import Block, Page, page_of
+from _kit.page import Block, Page, Run, page_of
 
 
 class DownloadExtension(Extension):
@@ -44,29 +44,45 @@ class DownloadExtension(Extension):
         super().__init__(**kwargs)
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 (Python-Markdown's name)
-        """Look at the source before all others, and at the page after all others."""
-        md.preprocessors.register(_Source(md), "download-source", 999)  # page-open: 1000
-        md.treeprocessors.register(_Files(md, self.getConfigs()), "download", -1000)
+        """Listen from the start, and make the files when all else is done but the record."""
+        md.preprocessors.register(_Listen(md), "download-listen", 998)
+        md.treeprocessors.register(_Files(md, self.getConfigs()), "download", -999)
 
 
-class _Source(Preprocessor):
-    """Keeps the source of a page, and what each of its blocks leaves, in the page's record."""
+class _Listen(Preprocessor):
+    """Notes in the record of a page what each of its blocks leaves, when it has just left it."""
 
     def run(self, lines: list[str]) -> list[str]:
         page = page_of(self.md)
-        page.record |= {"lines": lines[:], "left": {}}
-        page.listeners.append(_noting(page))
+        left: dict[int, dict[str, str]] = {}
+        page.record["left"] = left
+
+        def note(_: Block | None) -> None:
+            for number, run in page.runs.items():
+                left.setdefault(number, _left(run))
+
+        page.listeners.append(note)
         return lines
 
 
-def _noting(page: Page) -> Callable[[Block | None], None]:
-    def note(block: Block | None) -> None:
-        if block and (run := page.runs.get(block.number)):
-            left = {"output": run.output, "error": run.error or ""}
-            told = {name: run.namespace.get(name) for name in ("title", "caption", "alt")}
-            page.record["left"][block.number] = left | told
+def _left(run: Run) -> dict[str, str]:
+    told = {name: run.namespace.get(name, "") for name in ("title", "caption", "alt")}
+    return {"output": run.output, "error": run.error or "", "call": _call(run)} | told
 
-    return note
+
+def _call(run: Run) -> str:
+    """Return the statement that draws a slider's frame at the start, if the block left a slider."""
+    inputs = run.namespace.get("inputs")
+    if not {"inputs", "frame"} <= run.assigned or not isinstance(inputs, dict):
+        return ""
+    arguments = []
+    for label, given in inputs.items():
+        values = list(given["values"] if isinstance(given, dict) else given)
+        start = given.get("start") if isinstance(given, dict) else None
+        place = values.index(start) if start in values else len(values) // 2
+        name = f"inputs[{label!r}]" + ('["values"]' if isinstance(given, dict) else "")
+        arguments.append(f"{name}[{place}]")
+    return f"fig, readouts = frame({', '.join(arguments)})  # other places, other frames"
 
 
 class _Files(Treeprocessor):
@@ -81,19 +97,17 @@ class _Files(Treeprocessor):
 
     def run(self, root: Element) -> None:  # noqa: ARG002 (Python-Markdown's)
         page = page_of(self.md)
-        lines, left = page.record.pop("lines"), page.record.pop("left")
+        left = page.record.pop("left")
         if page.is_file:
             page.record["site"] = {name: self.given[name] for name in ("site", "about")}
-            page.record["downloads"] = _files(page, lines, left, self.given)
+            page.record["downloads"] = _files(page, left, self.given)
 
 
-def _files(
-    page: Page, lines: list[str], left: dict[int, dict[str, str]], given: dict[str, Any]
-) -> dict[str, Any]:
+def _files(page: Page, left: dict[int, dict[str, str]], given: dict[str, Any]) -> dict[str, Any]:
     """Return the files of a page by their endings, and what llms.txt says of it."""
     found = [
         Text(expand(piece.text, given["paths"])) if isinstance(piece, Text) else piece
-        for piece in pieces(page, lines, left)
+        for piece in pieces(page, left)
     ]
     files = {".md": text(found)}
     if left:
@@ -103,7 +117,9 @@ def _files(
         files[".ipynb"] = notebook(page, made, given["python"], packages)
     prose = "\n\n".join(piece.text for piece in found if isinstance(piece, Text))
     title = re.search(r"^# (.*)$", prose, re.MULTILINE)
-    about = re.search(r"^(?![#\s]).*", prose[title.end() if title else 0 :], re.MULTILINE | re.DOTALL)
+    about = re.search(
+        r"^(?![#\s]).*", prose[title.end() if title else 0 :], re.MULTILINE | re.DOTALL
+    )
     return {
         "files": files,
         "title": for_students(title[1]).strip("`") if title else page.name,
@@ -120,35 +136,22 @@ def write(site: Site) -> None:
     pages = [page for page in site.pages if "downloads" in page.record]
     for page in pages:
         for ending, content in page.record["downloads"]["files"].items():
-            site.files[_beside(page, ending)] = content
+            site.files[_beside(page, ending)] = fill(content, page.html)
         name = PurePosixPath(_beside(page, ".md")).name
         link = f'<link rel="alternate" type="text/markdown" href="{name}">'
         page.html = page.html.replace("</head>", f"{link}</head>", 1)
     if pages:
-        site.files["llms.txt"] = _index(_in_order(pages))
+        site.files["llms.txt"] = _index(pages)
 
 
 def _beside(page: Built, ending: str) -> str:
     return page.path.removesuffix(".html") + ending
 
 
-def _in_order(pages: list[Built]) -> list[Built]:
-    """Return the pages as readers go through them: from the first, always to the next."""
-    left = {page.path: page for page in pages}
-    found: list[Built] = []
-    path: str | None = "index.html"
-    while path in left:
-        found.append(page := left.pop(path))
-        link = re.search(r'<link rel="next" href="([^"]*)"', page.html)
-        path = _resolved(page.path, link[1]) if link else None
-    return found + list(left.values())
-
-
-def _resolved(path: str, href: str) -> str:
-    parts = list(PurePosixPath(path).parent.parts)
-    for part in PurePosixPath(href).parts:
-        parts = parts[:-1] if part == ".." else [*parts, part]
-    return "/".join(parts)
+_ABOUT_FILES = (
+    "Each page is here as Markdown with its results. A page that runs code can also be had as a "
+    "script and as a notebook, under the same name with .py and .ipynb."
+)
 
 
 def _index(pages: list[Built]) -> str:
@@ -156,8 +159,7 @@ def _index(pages: list[Built]) -> str:
     site = pages[0].record["site"]
     parts = [
         f"# {site['site']}\n\n> {site['about']}\n",
-        "Each page is here as Markdown with its results. A page that runs code can also be had as "
-        "a script and as a notebook, under the same name with .py and .ipynb.\n",
+        f"{_ABOUT_FILES}\n",
     ]
     sections: dict[str, list[str]] = {}
     for page in pages:

@@ -1,4 +1,4 @@
-"""The reference as Markdown: each directive `::: package.module` becomes what its docstrings say."""
+"""The reference as Markdown: a directive `::: package.module` becomes what its docstrings say."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def _section(section: Any) -> Iterator[str]:
         yield value.description
     elif kind == "examples":
         yield "**Examples**"
-        yield from (f"```python\n{text}\n```" if k.value == "examples" else text for k, text in value)
+        yield from (
+            f"```python\n{text}\n```" if k.value == "examples" else text for k, text in value
+        )
     else:
         yield f"**{kind.replace('other ', '').capitalize()}**"
         yield "\n".join(_item(item) for item in value)

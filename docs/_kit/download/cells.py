@@ -17,9 +17,10 @@ from _kit.page import Page, PageError
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Text or code; code knows its fence."""
+    """Text or code; code that runs knows its fence."""
 
     source: str
+    is_code: bool = False
     fence: Fence | None = None
 
 
@@ -27,24 +28,48 @@ def cells(page: Page, pieces: Iterable[Text | Fence]) -> list[Cell]:
     """Return the cells of a page.
 
     Code that does not run is text. A heading begins a cell, so that notebooks can fold sections.
+    The check of an exercise waits for the solution, that all cells can be run in their order; a
+    reader who completes the starter leaves the solution out.
     """
     made: list[Cell] = []
     texts: list[str] = []
+    check: list[Cell] = []
     for piece in pieces:
         if isinstance(piece, Text):
             texts.append(for_students(piece.text))
-        elif not piece.runs:
-            texts.append(shown(piece))
-        else:
-            made += [*_split("\n\n".join(texts)), Cell(_runnable(page, piece), piece)]
+        elif piece.runs or piece.executes == "starter":
+            made += _split("\n\n".join(texts))
             texts = []
+            if piece.executes == "check":
+                check = [_code(page, piece)]
+            elif piece.executes == "solution":
+                made += [_code(page, piece), *check]
+            else:
+                made.append(_code(page, piece))
+        else:
+            texts.append(shown(piece))
     return [*made, *_split("\n\n".join(texts))]
+
+
+LABELS = {
+    "starter": "Your turn: uncomment this, complete it, and leave out the solution below.",
+    "solution": "The solution",
+    "check": "The check",
+}
+
+
+def _code(page: Page, fence: Fence) -> Cell:
+    code = runnable(page, fence)
+    if fence.executes == "starter":
+        return Cell(f"# {LABELS['starter']}\n{textwrap.indent(code, '# ')}", is_code=True)
+    label = f"# {LABELS[fence.executes]}\n" if fence.executes in LABELS else ""
+    return Cell(label + code, is_code=True, fence=fence)
 
 
 def needs(made: Iterable[Cell]) -> list[str]:
     """Return the distributions that the code imports from, beyond the standard library."""
     known = packages_distributions()
-    nodes = (node for cell in made if cell.fence for node in ast.walk(ast.parse(cell.source)))
+    nodes = (node for cell in made if cell.is_code for node in ast.walk(ast.parse(cell.source)))
     names = {name.split(".")[0] for node in nodes for name in _imported(node)}
     return sorted(min(known.get(name, [name])) for name in names - sys.stdlib_module_names)
 
@@ -82,11 +107,11 @@ def last_statement(page: Page, fence: Fence) -> tuple[str, str]:
 
 
 def is_warning(fence: Fence) -> bool:
-    """Return whether the declared error is a warning, which only is one where warnings are errors."""
+    """Return whether the declared error is a warning: it ends nothing unless one says so."""
     return fence.options.get("raises", "").endswith("Warning")
 
 
-def _runnable(page: Page, fence: Fence) -> str:
+def runnable(page: Page, fence: Fence) -> str:
     """Return the code of a block.
 
     Raises:

@@ -6,7 +6,9 @@ import re
 
 _INNER = r"(?:[^\[\]`$]|`[^`]*`|\$[^$]*\$|\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])?)*"
 _SAID = re.compile(rf'\[({_INNER})\]\{{\s*(claim|cited|hunch)(?:="([^"]*)")?\s*\}}')
-_LINK = re.compile(r"(`+).+?\1|\$[^$]+\$|(!?)\[([^\]]*)\](?:\(([^()\s]*)\)|\[([^\]]+)\])", re.DOTALL)
+_LINK = re.compile(
+    r"(`+).+?\1|\$[^$]+\$|(!?)\[([^\]]*)\](?:\(([^()\s]*)\)|\[([^\]]+)\])", re.DOTALL
+)
 _ATTRIBUTES = re.compile(r"[ \t]*\{:?[ \t]*[#.][^{}\n]*\}[ \t]*$", re.MULTILINE)
 
 
@@ -40,7 +42,9 @@ def _object(match: re.Match[str]) -> str:
     words, name = match[3], match[5]
     if not name:
         return match[0]
-    return words if words.strip("`").split(".")[-1] == name.split(".")[-1] else f"{words} (`{name}`)"
+    return (
+        words if words.strip("`").split(".")[-1] == name.split(".")[-1] else f"{words} (`{name}`)"
+    )
 
 
 def _words(match: re.Match[str]) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from _kit.download.cells import Cell, Fence, is_warning, last_statement
+from _kit.download.cells import Cell, is_warning, last_statement
+from _kit.download.source import Fence
 from _kit.page import Page
 
+v4: Any = nbformat.v4  # typed in part
 SHOW = "from IPython.display import Markdown  # for results that are Markdown: tables, captions"
 
 
@@ -28,13 +29,13 @@ def notebook(page: Page, made: list[Cell], python: str, packages: list[str]) -> 
     """
     found: list[Any] = []
     for cell in made:
-        found += _code(page, cell.source, cell.fence) if cell.fence else [_text(cell)]
+        found += _cells(page, cell)
     if any(cell.fence and cell.fence.result != "text" for cell in made):
         first = next(i for i, cell in enumerate(found) if cell.cell_type == "code")
-        found.insert(first, new_code_cell(SHOW))
+        found.insert(first, v4.new_code_cell(SHOW))
     for number, cell in enumerate(found, 1):
         cell.id = f"cell-{number}"  # as nbformat would draw one at random
-    book = new_notebook(
+    book = v4.new_notebook(
         cells=found,
         metadata={
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -43,18 +44,20 @@ def notebook(page: Page, made: list[Cell], python: str, packages: list[str]) -> 
         },
     )
     nbformat.validate(book)
-    return nbformat.writes(book) + "\n"
+    return f"{v4.writes_json(book)}" + "\n"
 
 
-def _text(cell: Cell) -> Any:
-    return new_markdown_cell(cell.source)
+def _cells(page: Page, cell: Cell) -> list[Any]:
+    source = cell.source.strip("\n")
+    if not cell.is_code:
+        return [v4.new_markdown_cell(source)]
+    return _code(page, source, cell.fence) if cell.fence else [v4.new_code_cell(source)]
 
 
-def _code(page: Page, source: str, fence: Fence) -> list[Any]:
+def _code(page: Page, code: str, fence: Fence) -> list[Any]:
     """Return the cell of a block; code that the page folds away is folded away here too."""
-    code = source.strip("\n")
     metadata: dict[str, Any] = {}
-    if fence.options.get("source", "above") != "above":
+    if fence.options.get("source", "above") != "above" or fence.executes == "solution":
         metadata["jupyter"] = {"source_hidden": True}
     if "raises" in fence.options:
         metadata["tags"] = ["raises-exception"]
@@ -62,12 +65,14 @@ def _code(page: Page, source: str, fence: Fence) -> list[Any]:
         before, statement = last_statement(page, fence)
         code = f"import warnings\n\n{before}"
         code += f'with warnings.catch_warnings(action="error"):\n{statement}'
-    if fence.result == "figure":
+    if fence.result == "slider":
+        code += "\n\n" + fence.left["call"]
+    if fence.result in {"figure", "slider"}:
         code += '\nMarkdown(f"**{title}.** {caption}")'
     if fence.result != "markdown":
-        return [new_code_cell(code, metadata=metadata)]
+        return [v4.new_code_cell(code, metadata=metadata)]
     hidden = {"jupyter": {"source_hidden": True}}
     return [
-        new_code_cell(f"%%capture printed\n{code}", metadata=metadata),
-        new_code_cell("Markdown(printed.stdout)", metadata=hidden),
+        v4.new_code_cell(f"%%capture printed\n{code}", metadata=metadata),
+        v4.new_code_cell("Markdown(printed.stdout)", metadata=hidden),
     ]

@@ -10,7 +10,8 @@ import builtins
 import re
 import textwrap
 
-from _kit.download.cells import Cell, Fence, is_warning, last_statement
+from _kit.download.cells import Cell, is_warning, last_statement
+from _kit.download.source import Fence
 from _kit.page import Page
 
 WIDTH = 88
@@ -36,19 +37,21 @@ def script(page: Page, made: list[Cell], python: str, packages: list[str]) -> st
         "# ]",
         "# ///",
     ]
-    parts = [_code(page, cell.source, cell.fence) if cell.fence else _text(cell) for cell in made]
+    parts = [_cell(page, cell) for cell in made]
     return "\n\n".join(["\n".join(head), *parts]) + "\n"
 
 
-def _text(cell: Cell) -> str:
-    return "# %% [markdown]\n" + comment(cell.source)
-
-
-def _code(page: Page, source: str, fence: Fence) -> str:
-    code = "# %%\n" + (_expecting(page, fence) if "raises" in fence.options else source.strip("\n"))
-    if fence.result == "figure":
+def _cell(page: Page, cell: Cell) -> str:
+    if not cell.is_code:
+        return "# %% [markdown]\n" + comment(cell.source)
+    code = cell.source.strip("\n")
+    if cell.fence and "raises" in cell.fence.options:
+        code = _expecting(page, cell.fence)
+    if cell.fence and cell.fence.result == "slider":
+        code += "\n\n" + cell.fence.left["call"]
+    if cell.fence and cell.fence.result in {"figure", "slider"}:
         code += '\nprint(f"{title}. {caption}")'
-    return code
+    return f"# %%\n{code}"
 
 
 def _expecting(page: Page, fence: Fence) -> str:

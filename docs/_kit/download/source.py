@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from _kit.page import Block, Page, PageError
+from _kit.prose import FIELD, PLACES
 
 _BOX = re.compile(r'^(?:!!!|\?\?\?\+?)\s+([\w-]+)[^"]*(?:"(.*)")?\s*$')
 _BLOCK = re.compile(r"^/{3,}\s*([\w-]+)\s*(?:\|\s*(.*))?$")
 _BLOCK_END = re.compile(r"^/{3,}\s*$")
 _TAGS = re.compile(r"^\s*(?:</?[a-z][^>]*>\s*)+$")
-_VALUE = re.compile(r"\{\{.+?\}\}")
 _SPOKEN = {"exercise": "Exercise: ", "option": "You said: ", "right": "Right: "}
 
 
@@ -34,12 +34,17 @@ class Fence:
     block: Block
     language: str
     options: dict[str, str]
-    left: dict[str, str] | None
+    left: dict[str, str]
+
+    @property
+    def executes(self) -> str:
+        """Return the value of its option `exec`."""
+        return self.options.get("exec", "off")
 
     @property
     def runs(self) -> bool:
-        """Return whether it is code that runs."""
-        return self.left is not None
+        """Return whether the downloads run it: all but what is only shown or left incomplete."""
+        return self.executes not in {"off", "starter"}
 
     @property
     def result(self) -> str:
@@ -47,24 +52,22 @@ class Fence:
         return self.options.get("result", "text")
 
 
-def pieces(page: Page, lines: list[str], left: dict[int, dict[str, str]]) -> list[Text | Fence]:
+def pieces(page: Page, left: dict[int, dict[str, str]]) -> list[Text | Fence]:
     """Return the pieces of a page.
 
     Args:
         page: The page.
-        lines: Its source, as Markdown gets it.
         left: What the blocks that ran left behind, by number.
     """
     found: list[Text | Fence] = []
-    boxes = _Boxes()
-    values = _Values(page)
-    at = 0
+    boxes, values = _Boxes(), _Values(page)
+    lines, at = page.prose.split("\n"), 0
     for block in page.blocks:
         start = block.line - page.first_line
         found += _text(boxes, values, lines[at:start])
-        boxes.enter_list(lines[start])
-        found.append(_fence(block, left.get(block.number)))
-        at = _end(lines, start, block) + 1
+        found.append(_fence(block, left.get(block.number, {})))
+        boxes.behind_fence = True
+        at = start
     found += _text(boxes, values, lines[at:])
     values.close()
     return found
@@ -76,18 +79,10 @@ def _text(boxes: _Boxes, values: _Values, lines: list[str]) -> Iterator[Text]:
         yield Text(re.sub(r"\n{3,}", "\n\n", values.insert(text)))
 
 
-def _fence(block: Block, left: dict[str, str] | None) -> Fence:
+def _fence(block: Block, left: dict[str, str]) -> Fence:
     language = re.search(r"[\w+#-]+", block.header)
     options = dict(re.findall(r'([\w-]+)="([^"]*)"', block.header))
     return Fence(block, language[0] if language else "text", options, left)
-
-
-def _end(lines: list[str], start: int, block: Block) -> int:
-    """Return the index of the line that closes a block."""
-    end = start + 1
-    if block.code or not re.match(r"[ \t>]*(`{3,}|~{3,})\s*$", lines[end]):
-        end += block.code.count("\n") + 1
-    return end
 
 
 class _Boxes:
@@ -95,13 +90,7 @@ class _Boxes:
 
     def __init__(self) -> None:
         self.indents = [0]  # of what stands in them
-
-    def enter_list(self, line: str) -> None:
-        """Take a fence that is indented further than its box as part of a list item."""
-        indent = _indent(line)
-        self._leave(indent)
-        if indent > self.indents[-1]:
-            self.indents.append(indent)
+        self.behind_fence = False
 
     def open(self, lines: list[str]) -> Iterator[str]:
         """Yield the lines as they read outside of boxes."""
@@ -113,6 +102,9 @@ class _Boxes:
                 yield ""
                 continue
             self._leave(_indent(line))
+            if self.behind_fence and _indent(line) > self.indents[-1]:
+                self.indents.append(_indent(line))  # the fence stands in an item of a list
+            self.behind_fence = False
             plain = line[self.indents[-1] :]
             if header and plain.startswith("    "):
                 continue  # an option of a block stands below its header
@@ -145,12 +137,12 @@ class _Values:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.texts: list[str] | None = page.record.get("values")
+        self.texts: list[str] = page.record.get("values", [])
         self.seen = 0
 
     def insert(self, text: str) -> str:
         """Return text with its values instead of the expressions for them."""
-        return text if self.texts is None else _VALUE.sub(self._next, text)
+        return PLACES.sub(lambda place: place[0] if place["code"] else self._put(place[0]), text)
 
     def close(self) -> None:
         """Check that there were as many places as values.
@@ -158,11 +150,13 @@ class _Values:
         Raises:
             PageError: If not: then some stand in the wrong place.
         """
-        if self.texts is not None and self.seen != len(self.texts):
+        if self.seen != len(self.texts):
             what = f"{len(self.texts)} values were computed, and the text has {self.seen} places."
-            raise PageError(self.page.name, what, "Write {{ .. }} in text only, each on one line.")
+            raise PageError(self.page.name, what, "Write {{ .. }} in plain text only.")
+
+    def _put(self, place: str) -> str:
+        return FIELD.sub(self._next, place)
 
     def _next(self, match: re.Match[str]) -> str:
         self.seen += 1
-        texts = self.texts or []
-        return texts[self.seen - 1] if self.seen <= len(texts) else match[0]
+        return self.texts[self.seen - 1] if self.seen <= len(self.texts) else match[0]

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from _kit.download.cells import fenced, shown
+from _kit.download.generated import generated
 from _kit.download.marks import for_machines
 from _kit.download.source import Fence, Text
+
+LABELS = {
+    "starter": "Start from this",
+    "check": "It must pass this check",
+    "solution": "Solution",
+}
 
 
 def text(pieces: Iterable[Text | Fence]) -> str:
@@ -19,15 +26,18 @@ def text(pieces: Iterable[Text | Fence]) -> str:
 
 def _fence(fence: Fence) -> Iterator[str]:
     """Yield the code, unless the page leaves it out, and what it left."""
-    if fence.left is None:
+    if fence.executes in LABELS:
+        yield f"{LABELS[fence.executes]}:"
+    if not fence.runs:
         yield shown(fence)
         return
     if fence.options.get("source") != "none":
         yield fenced(fence.block.code.strip("\n"), "python")
-    output = fence.left.get("output", "").strip("\n")
-    error = fence.left.get("error", "")
-    if fence.result == "figure":
+    output, error = fence.left["output"].strip("\n"), fence.left["error"]
+    if fence.result in {"figure", "slider"}:
         yield "**Figure. {title}.** {caption} *(What is drawn: {alt})*".format_map(fence.left)
+    if fence.result == "slider":
+        yield generated(f"fig-{fence.options.get('id')}")
     elif fence.result == "markdown":
         yield output
     elif output or error:
