@@ -112,9 +112,9 @@ def _files(page: Page, left: dict[int, dict[str, str]], given: dict[str, Any]) -
     files = {".md": text(found)}
     if left:
         made = cells(page, found)
-        packages = needs(made)
-        files[".py"] = script(page, made, given["python"], packages)
-        files[".ipynb"] = notebook(page, made, given["python"], packages)
+        needed = needs(made, given["python"])
+        files[".py"] = script(page, made, needed, given["site"])
+        files[".ipynb"] = notebook(page, made, needed, given["site"])
     prose = "\n\n".join(piece.text for piece in found if isinstance(piece, Text))
     title = re.search(r"^# (.*)$", prose, re.MULTILINE)
     about = re.search(

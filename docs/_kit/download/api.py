@@ -52,7 +52,8 @@ def _signature(owner: Any) -> str:
         parameters = init.signature().split("(", 1)[1].removesuffix(" -> None") if init else ")"
         return f"class {owner.name}({parameters.removeprefix('self, ').removeprefix('self')}"
     if owner.is_function:
-        return f"{owner.signature()}"
+        kinds = [kind for kind in ("classmethod", "staticmethod") if kind in owner.labels]
+        return "".join(f"@{kind}\n" for kind in kinds) + str(owner.signature())
     value = f" = {owner.value}" if owner.value else ""
     annotation = f": {owner.annotation}" if owner.annotation else ""
     return f"{owner.name}{annotation}{value}"

@@ -66,12 +66,21 @@ def _code(page: Page, fence: Fence) -> Cell:
     return Cell(label + code, is_code=True, fence=fence)
 
 
-def needs(made: Iterable[Cell]) -> list[str]:
-    """Return the distributions that the code imports from, beyond the standard library."""
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a page needs where it is run: versions of Python, and distributions."""
+
+    python: str
+    packages: list[str]
+
+
+def needs(made: Iterable[Cell], python: str) -> Needs:
+    """Return what cells need: all that they import from beyond the standard library."""
     known = packages_distributions()
     nodes = (node for cell in made if cell.is_code for node in ast.walk(ast.parse(cell.source)))
     names = {name.split(".")[0] for node in nodes for name in _imported(node)}
-    return sorted(min(known.get(name, [name])) for name in names - sys.stdlib_module_names)
+    found = {min(known.get(name, [name])) for name in names - sys.stdlib_module_names}
+    return Needs(python, sorted(found))
 
 
 def fenced(text: str, language: str) -> str:

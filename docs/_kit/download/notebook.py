@@ -10,7 +10,7 @@ from typing import Any
 
 import nbformat
 
-from _kit.download.cells import Cell, is_warning, last_statement
+from _kit.download.cells import Cell, Needs, is_warning, last_statement
 from _kit.download.source import Fence
 from _kit.page import Page
 
@@ -18,16 +18,18 @@ v4: Any = nbformat.v4  # typed in part
 SHOW = "from IPython.display import Markdown  # for results that are Markdown: tables, captions"
 
 
-def notebook(page: Page, made: list[Cell], python: str, packages: list[str]) -> str:
+def notebook(page: Page, made: list[Cell], needs: Needs, site: str) -> str:
     """Return the notebook, as JSON.
 
     Args:
         page: The page.
         made: Its cells.
-        python: The versions of Python that it runs with.
-        packages: The distributions that it needs.
+        needs: What they need.
+        site: Name of the site.
     """
-    found: list[Any] = []
+    packages = ", ".join(needs.packages)
+    about = f"*A page of the site of {site}, as a notebook. It needs {packages}.*"
+    found: list[Any] = [v4.new_markdown_cell(about)]
     for cell in made:
         found += _cells(page, cell)
     if any(cell.fence and cell.fence.result != "text" for cell in made):
@@ -40,7 +42,7 @@ def notebook(page: Page, made: list[Cell], python: str, packages: list[str]) -> 
         metadata={
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
-            "needs": {"requires-python": python, "dependencies": packages},
+            "needs": {"requires-python": needs.python, "dependencies": needs.packages},
         },
     )
     nbformat.validate(book)

@@ -10,35 +10,45 @@ import builtins
 import re
 import textwrap
 
-from _kit.download.cells import Cell, is_warning, last_statement
+from _kit.download.cells import Cell, Needs, is_warning, last_statement
 from _kit.download.source import Fence
 from _kit.page import Page
 
 WIDTH = 88
+SHOW = (
+    "# To see the figures when this runs as a script, uncomment:\n"
+    "# import matplotlib.pyplot; matplotlib.pyplot.show()"
+)
 _ALONE = re.compile(r"\||#|\$\$|```|!\[|\s{4}")  # lines that are no prose, so they keep their ends
 _ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)]|>)\s+")
 _MARK = re.compile(r" (?=(?:[-+*>=]|#+|\d+[.)])(?:\s|$))")  # at the start of a line it is a list
 
 
-def script(page: Page, made: list[Cell], python: str, packages: list[str]) -> str:
+def script(page: Page, made: list[Cell], needs: Needs, site: str) -> str:
     """Return the script.
 
     Args:
         page: The page.
         made: Its cells.
-        python: The versions of Python that it runs with.
-        packages: The distributions that it needs.
+        needs: What they need.
+        site: Name of the site.
     """
     head = [
         "# /// script",
-        f'# requires-python = "{python}"',
+        f'# requires-python = "{needs.python}"',
         "# dependencies = [",
-        *(f'#     "{name}",' for name in packages),
+        *(f'#     "{name}",' for name in needs.packages),
         "# ]",
         "# ///",
     ]
-    parts = [_cell(page, cell) for cell in made]
-    return "\n\n".join(["\n".join(head), *parts]) + "\n"
+    about = comment(
+        f"A page of the site of {site}, as a script. It runs from top to bottom; editors that know "
+        "the marks %% also run it cell by cell. What it prints is what the page shows."
+    )
+    parts = ["\n".join(head), about, *(_cell(page, cell) for cell in made)]
+    if any(cell.fence and cell.fence.result in {"figure", "slider"} for cell in made):
+        parts.append(f"# %%\n{SHOW}")
+    return "\n\n".join(parts) + "\n"
 
 
 def _cell(page: Page, cell: Cell) -> str:
