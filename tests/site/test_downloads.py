@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 import venv
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -31,6 +33,7 @@ pytestmark = pytest.mark.xdist_group("site")  # one worker builds the site, once
 # Not so while the kernel itself is imported: its packages are no part of any page.
 NOTEBOOK = """
 import sys
+import tempfile
 import nbformat
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
@@ -194,3 +197,303 @@ def shown_by(output):
     if output.output_type == "stream":
         return output.text
     return output.data.get("text/markdown", "") + "\n"
+
+
+def test_every_page_is_there_as_markdown(built_site):
+    """Each page has its Markdown beside it and says so; llms.txt leads to all of them."""
+    index = (built_site / "llms.txt").read_text(encoding="utf-8")
+    title, about, *_ = index.split("\n\n")
+    assert title.startswith("# ")
+    assert about.startswith("> ")
+    listed = re.findall(r"^- \[[^\]]+\]\(([^)]+)\.md\): \S", index, re.MULTILINE)
+    assert sorted(listed) == SOURCES
+    for name in SOURCES:
+        page, markdown = built_site / f"{name}.html", built_site / f"{name}.md"
+        html = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        link = html.head.find("link", rel="alternate", type="text/markdown")
+        assert (page.parent / link["href"]) == markdown
+        text = markdown.read_text(encoding="utf-8")
+        assert text.startswith("# ")
+        assert not re.search(r"^:::|^\?\?\?|^///|\{\{ | exec=\"|<!-- ", text, re.MULTILINE), name
+        for target in re.findall(r"\]\((?!https?:)([^)#]+\.md)", text):
+            assert (markdown.parent / target).is_file(), (name, target)
+
+
+def test_only_what_runs_is_there_as_script_and_notebook(built_site):
+    """Pages with code that runs have a script and a notebook, others have none."""
+    for ending in ("py", "ipynb"):
+        found = built_site.rglob(f"*.{ending}")
+        names = [path.relative_to(built_site).with_suffix("").as_posix() for path in found]
+        assert sorted(names) == EXECUTED
+
+
+def test_machines_can_read_the_whole_reference(built_site):
+    """Each object of the reference pages is in their Markdown, by its full name."""
+    for page in (built_site / "reference").glob("*.html"):
+        html = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        text = page.with_suffix(".md").read_text(encoding="utf-8")
+        names = [heading["id"] for heading in html.select("article .doc-heading[id]")]
+        if html.select_one(".doc-contents"):
+            assert ":::" not in text, page
+        for name in names:
+            assert re.search(rf"^#+ `{re.escape(name)}`$", text, re.MULTILINE), name
+
+
+def test_notebooks_are_open_questions(built_site):
+    """Notebooks are valid, their ids are no accident, and they hold no output."""
+    for name in EXECUTED:
+        book = nbformat.read(built_site / f"{name}.ipynb", as_version=4)
+        nbformat.validate(book)
+        assert [cell.id for cell in book.cells] == [f"cell-{n + 1}" for n in range(len(book.cells))]
+        code = [cell for cell in book.cells if cell.cell_type == "code"]
+        assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+
+
+def test_the_pages_run_where_the_package_runs(built_site):
+    """A page asks for the versions of Python that the package asks for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for name in EXECUTED:
+        script = (built_site / f"{name}.py").read_text(encoding="utf-8")
+        assert f'# requires-python = "{project["requires-python"]}"\n' in script
+
+
+def test_downloads_tell_nothing_of_the_machine(built_site):
+    """No file names a place on the machine that built it."""
+    places = [str(ROOT), str(Path.home()) + "/", sys.prefix, tempfile.gettempdir() + "/"]
+    for ending in ("py", "ipynb", "md", "txt"):
+        for path in built_site.rglob(f"*.{ending}"):
+            text = path.read_text(encoding="utf-8")
+            assert not [place for place in places if place in text], path
+
+
+PAGE = '''
+# A page
+
+**What it [says](other.md#part) is short.** And [more](https://example.org/).
+
+??? question "Predict: is it $x$?"
+
+    ```python exec="on"
+    import numpy as np
+    import sklearn
+    x = 2
+    print(x)
+    ```
+
+    Two, that is {{ x + 0.5:.2f }}; see the [function][numpy.sum], and [`sum`][numpy.sum].
+
+## A part { #part }
+
+1. An item of a list
+
+    ```python exec="on" source="none"
+    three = x + 1
+    ```
+
+    and the rest of the item.
+
+[Three is more than two.]{claim="three"} [It `[may]` be $x[1]$.]{hunch} [Said.]{cited="A, 2015"}
+
+```python exec="on" source="fold"
+assert three > 2  # claim three
+```
+
+```python exec="on" raises="ValueError"
+seen = """
+one
+"""
+int(
+    "a"
+)
+```
+
+```python exec="on" raises="LinAlgError"
+np.linalg.inv(np.zeros((2, 2)))
+```
+
+```python exec="on" result="markdown"
+print("| a |")
+print("|---|")
+print("| 1 |")
+```
+
+```python exec="off"
+never()
+```
+
+```text
+only shown
+```
+'''
+
+
+@pytest.fixture
+def downloads(site):
+    """Return a function that builds a site with a page, and returns a file made from it."""
+
+    def build(text, ending):
+        site.write("# Other\n\nText.\n\n## Part { #part }\n\nText.\n", "other.md")
+        site.write(text)
+        built = site.build("--strict", "--quiet")
+        assert built.returncode == 0, built.stderr
+        return (site.folder / f"site/index.{ending}").read_text(encoding="utf-8")
+
+    return build
+
+
+def test_a_script_reads_as_a_script(downloads):
+    """Text becomes comments, declared errors are met and passed, and what is only shown is shown."""
+    script = downloads(PAGE, "py")
+    head, _, body = script.partition("# %% [markdown]\n")
+    assert '# dependencies = [\n#     "numpy",\n#     "scikit-learn",\n# ]\n' in head
+    assert body == SCRIPT
+
+
+SCRIPT = '''# # A page
+#
+# **What it says is short.** And [more](https://example.org/).
+#
+# **Predict: is it $x$?**
+
+# %%
+import numpy as np
+import sklearn
+x = 2
+print(x)
+
+# %% [markdown]
+# Two, that is 2.50; see the function (`numpy.sum`), and `sum`.
+
+# %% [markdown]
+# ## A part
+#
+# 1. An item of a list
+
+# %%
+three = x + 1
+
+# %% [markdown]
+# and the rest of the item.
+#
+# Three is more than two. It `[may]` be $x[1]$. (hunch) Said. (A, 2015)
+
+# %%
+assert three > 2  # claim three
+
+# %%
+seen = """
+one
+"""
+try:
+    int(
+        "a"
+    )
+except ValueError as caught:
+    print(f"{type(caught).__name__}: {caught}")
+else:
+    raise AssertionError("this must raise ValueError")
+
+# %%
+try:
+    np.linalg.inv(np.zeros((2, 2)))
+except Exception as caught:
+    if "LinAlgError" not in [kind.__name__ for kind in type(caught).__mro__]:
+        raise
+    print(f"{type(caught).__name__}: {caught}")
+else:
+    raise AssertionError("this must raise LinAlgError")
+
+# %%
+print("| a |")
+print("|---|")
+print("| 1 |")
+
+# %% [markdown]
+# Not run:
+#
+# ```python
+# never()
+# ```
+#
+# ```text
+# only shown
+# ```
+'''
+
+
+def test_the_markdown_has_what_the_page_shows(downloads):
+    """Each block is followed by what it left; hidden code is left out; claims say they are checked."""
+    text = downloads(PAGE, "md")
+    assert "[says](other.md#part)" in text
+    assert "print(x)\n```\n\n```text\n2\n```\n\nTwo, that is 2.50; see the" in text
+    assert "three = x + 1" not in text
+    assert "Three is more than two. (checked) It `[may]` be $x[1]$. (hunch)" in text
+    assert "```text\nValueError: invalid literal for int() with base 10: 'a'\n```" in text
+    assert "\n\n| a |\n|---|\n| 1 |\n\nNot run:\n\n```python\nnever()\n```" in text
+
+
+def test_a_notebook_runs_as_a_notebook(downloads):
+    """Cells that raise are tagged, code that the page hides is folded, and Markdown is shown as such."""
+    book = nbformat.reads(downloads(PAGE, "ipynb"), as_version=4)
+    cells = {cell.source: cell for cell in book.cells}
+    hidden = {"jupyter": {"source_hidden": True}}
+    assert cells["three = x + 1"].metadata == hidden
+    assert cells["assert three > 2  # claim three"].metadata == hidden
+    assert cells["np.linalg.inv(np.zeros((2, 2)))"].metadata == {"tags": ["raises-exception"]}
+    sources = list(cells)
+    table = next(i for i, source in enumerate(sources) if source.startswith("%%capture printed\n"))
+    assert sources[table + 1] == "Markdown(printed.stdout)"
+    assert sources[1] == "from IPython.display import Markdown  # shows tables and captions"
+    assert book.metadata.needs.dependencies == ["numpy", "scikit-learn"]
+
+
+def test_long_paragraphs_are_filled(downloads):
+    """Comments keep to their width, without making a list of a minus sign; tables stay as they are."""
+    long = "| a long row of a table " * 8 + "|"
+    item = "- " + "n - 1 " * 40
+    text = (
+        f'# Title\n\n{"one - 2 " * 40}\n\n{item}\n\n{long}\n\n```python exec="on"\nprint(1)\n```\n'
+    )
+    comments = [line for line in downloads(text, "py").split("\n") if line.startswith("# ")]
+    assert f"# {long}" in comments
+    assert all(len(line) <= 88 for line in comments if line != f"# {long}")
+    assert sum(line.startswith("# - ") for line in comments) == 1
+
+
+def test_a_figure_tells_its_caption(downloads):
+    """Where a figure is drawn again its caption is shown; the Markdown says what is drawn."""
+    code = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\n"
+    code += "title, caption, alt = 'A title', 'A caption.', 'An empty frame.'"
+    text = f'# T\n\n```python exec="on" result="figure" id="f" source="none"\n{code}\n```\n'
+    shown = '"**Figure. A title.** A caption. *(What is drawn: An empty frame.)*"'
+    assert downloads(text, "md") == f"# T\n\n{json.loads(shown)}\n"
+    assert f'{code}\nprint(f"{{title}}. {{caption}}")\n' in downloads(text, "py")
+    cells = nbformat.reads(downloads(text, "ipynb"), as_version=4).cells
+    assert cells[-1].source == f'{code}\nMarkdown(f"**{{title}}.** {{caption}}")'
+
+
+BAD = {
+    "an import that must come first": (
+        'Text.\n\n```python exec="on"\nfrom __future__ import annotations\n```\n',
+        "docs/index.md:3: block 1 (",
+        "a script can import from __future__ only at its start",
+        "Do without the import.",
+    ),
+    "a string that would be indented": (
+        '```python exec="on" raises="ValueError"\nint("""a\nb""")\n```\n',
+        "docs/index.md:1: block 1 (",
+        "the statement that must raise is indented in downloads; its string would change.",
+        "Give the string of several lines a name, in a statement before it.",
+    ),
+}
+
+
+@pytest.mark.parametrize("slip", BAD)
+def test_what_cannot_be_downloaded_stops_the_build(slip, site):
+    """A page that would run otherwise as a script is not published."""
+    page, where, what, remedy = BAD[slip]
+    site.write(page)
+    built = site.build("--no-strict", "--quiet")
+    assert built.returncode == 1
+    for part in (where, what, remedy):
+        assert part in built.stderr

@@ -15,7 +15,7 @@ from _kit.download.source import Fence
 from _kit.page import Page
 
 v4: Any = nbformat.v4  # typed in part
-SHOW = "from IPython.display import Markdown  # for results that are Markdown: tables, captions"
+SHOW = "from IPython.display import Markdown  # shows tables and captions"
 
 
 def notebook(page: Page, made: list[Cell], needs: Needs, site: str) -> str:
@@ -33,8 +33,7 @@ def notebook(page: Page, made: list[Cell], needs: Needs, site: str) -> str:
     for cell in made:
         found += _cells(page, cell)
     if any(cell.fence and cell.fence.result != "text" for cell in made):
-        first = next(i for i, cell in enumerate(found) if cell.cell_type == "code")
-        found.insert(first, v4.new_code_cell(SHOW))
+        found.insert(1, v4.new_code_cell(SHOW))
     for number, cell in enumerate(found, 1):
         cell.id = f"cell-{number}"  # as nbformat would draw one at random
     book = v4.new_notebook(
