@@ -18,8 +18,8 @@ It [may well be]{hunch}, or [it was]{cited="Author, 2015"}.
 import numpy as np
 y = np.array([0.25, 0.5])
 assert y.max() < 1  # claim below: nothing is rounded here
-for i in range(3):
-    assert i - 2 <= 0  # claims two, cell
+for i in (0, 2, 1):
+    assert i <= 2  # claims two, cell
 assert np.all(y[:1] < y[1:]) and 0 < y[0] < 1  # claim two: because
 ```
 
@@ -73,7 +73,7 @@ def test_what_a_check_compared_is_shown(built):
         [item.get_text() for item in notes.select("li")]
         for notes in article(built).select("ul.checks")
     )
-    assert folded == ["below: 0.5 < 1", "two: 0 ≤ 0; 0.25 < 0.5; 0.25 > 0 and < 1", "cell: 0 ≤ 0"]
+    assert folded == ["below: 0.5 < 1", "two: 2 ≤ 2; 0.25 < 0.5; 0.25 > 0 and < 1", "cell: 2 ≤ 2"]
     assert shown == [
         "cell: difference 1e-13 ≤ rtol 0, atol 1e-12; true; 0.25 ≥ 0.1; 2 = 2",
     ]
@@ -96,7 +96,7 @@ def test_the_page_of_claims_lists_them_all(built):
     assert observed.get_text() == "0.5"
     assert required.get_text() == "< 1 (nothing is rounded here)"
     assert (
-        rows["two"].find_all("td")[2].get_text("|") == "≤ 0|< 0.5 |(because)|> 0 and < 1 |(because)"
+        rows["two"].find_all("td")[2].get_text("|") == "≤ 2|< 0.5 |(because)|> 0 and < 1 |(because)"
     )
     opinions = [item.get_text() for item in page.select("h2#not-checked + ul li")]
     assert opinions == ["may well be (hunch; Page)", "it was (Author, 2015; Page)"]
