@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element
 
+import numpy as np
 from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.preprocessors import Preprocessor
@@ -58,31 +59,38 @@ class _Listen(Preprocessor):
         page.record["left"] = left
 
         def note(_: Block | None) -> None:
-            for number, run in page.runs.items():
-                left.setdefault(number, _left(run))
+            for number, run in page.runs.items():  # an exercise runs several blocks at once
+                if number not in left:
+                    left[number] = _left(page.blocks[number - 1], run)
 
         page.listeners.append(note)
         return lines
 
 
-def _left(run: Run) -> dict[str, str]:
-    told = {name: run.namespace.get(name, "") for name in ("title", "caption", "alt")}
-    return {"output": run.output, "error": run.error or "", "call": _call(run)} | told
+def _left(block: Block, run: Run) -> dict[str, str]:
+    """Return what a block left that other renderings than HTML need."""
+    left = {"output": run.output, "error": run.error or ""}
+    if re.search(r'\bresult="(figure|slider)"', block.header):
+        left |= {name: run.namespace[name] for name in ("title", "caption", "alt")}
+    if 'result="slider"' in block.header:
+        left["call"] = _call(run.namespace["inputs"])
+    return left
 
 
-def _call(run: Run) -> str:
-    """Return the statement that draws a slider's frame at the start, if the block left a slider."""
-    inputs = run.namespace.get("inputs")
-    if not {"inputs", "frame"} <= run.assigned or not isinstance(inputs, dict):
-        return ""
-    arguments = []
-    for label, given in inputs.items():
-        values = list(given["values"] if isinstance(given, dict) else given)
-        start = given.get("start") if isinstance(given, dict) else None
-        place = values.index(start) if start in values else len(values) // 2
-        name = f"inputs[{label!r}]" + ('["values"]' if isinstance(given, dict) else "")
-        arguments.append(f"{name}[{place}]")
-    return f"fig, readouts = frame({', '.join(arguments)})  # other places, other frames"
+def _call(inputs: dict[str, Any]) -> str:
+    """Return code that draws the frame with which a slider starts."""
+    controls = (
+        given if isinstance(given, dict) else {"values": given} for given in inputs.values()
+    )
+    values = ", ".join(map(_start, controls))
+    labels = ", ".join(inputs)
+    return f"# other values of {labels} draw other frames\nfig, readouts = frame({values})"
+
+
+def _start(given: dict[str, Any]) -> str:
+    """Return the value of a control at the start, as code."""
+    value = given.get("start", given["values"][len(given["values"]) // 2])
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 class _Files(Treeprocessor):

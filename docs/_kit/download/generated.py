@@ -40,8 +40,8 @@ def as_markdown(html: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "".join(reader.parts)).strip()
 
 
-_BEFORE = {"li": "- ", "h2": "\n\n## ", "h3": "\n\n### ", "tr": "|", "td": " ", "th": " "}
-_AFTER = {"li": "\n", "h2": "\n\n", "h3": "\n\n", "tr": "\n", "td": " |", "th": " |"}
+_BEFORE = {"li": "- ", "h2": "\n\n## ", "caption": "\n\n**", "tr": "|", "td": " ", "th": " "}
+_AFTER = {"li": "\n", "h2": "\n\n", "caption": "**\n\n", "tr": "\n", "td": " |", "th": " |"}
 _BOTH = {"code": "`", "strong": "**", "table": "\n\n", "ul": "\n\n"}
 
 
