@@ -473,6 +473,76 @@ def test_a_figure_tells_its_caption(downloads):
     assert cells[-1].source == f'{code}\nMarkdown(f"**{{title}}.** {{caption}}")'
 
 
+EXERCISE = """
+# A page
+
+/// exercise | Write a function.
+Some text.
+
+```python exec="starter"
+def f(x):
+
+    ...
+```
+
+```python exec="check"
+assert f(1) == 2
+```
+
+```python exec="solution"
+def f(x):
+    return x + 1
+```
+///
+
+That was it.
+"""
+
+
+@pytest.mark.skipif(not (ROOT / "docs/_kit/exercise.py").exists(), reason="no exercises yet")
+def test_an_exercise_waits_for_its_reader(downloads):
+    """A starter is there to be completed; solution and check run, in this order."""
+    script = downloads(EXERCISE, "py")
+    assert script.endswith(COMPLETED)
+    text = downloads(EXERCISE, "md")
+    order = [
+        "**Exercise: Write a function.**",
+        "...",
+        "assert f(1)",
+        "return x + 1",
+        "That was it.",
+    ]
+    assert sorted(order, key=text.index) == order
+
+
+COMPLETED = """
+# %% [markdown]
+# # A page
+#
+# **Exercise: Write a function.**
+#
+# Some text.
+
+# %%
+# Your turn: uncomment this, complete it, and leave out the solution below.
+# def f(x):
+#
+#     ...
+
+# %%
+# The solution
+def f(x):
+    return x + 1
+
+# %%
+# The check
+assert f(1) == 2
+
+# %% [markdown]
+# That was it.
+"""
+
+
 BAD = {
     "an import that must come first": (
         'Text.\n\n```python exec="on"\nfrom __future__ import annotations\n```\n',

@@ -88,8 +88,10 @@ def _call(inputs: dict[str, Any]) -> str:
 
 
 def _start(given: dict[str, Any]) -> str:
-    """Return the value of a control at the start, as code."""
-    value = given.get("start", given["values"][len(given["values"]) // 2])
+    """Return the value of a control at the start, as code, and of the type that frames get."""
+    values = list(given["values"])
+    start = given.get("start", values[len(values) // 2])
+    value = next((value for value in values if value == start), start)
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 

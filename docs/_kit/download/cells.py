@@ -61,7 +61,8 @@ LABELS = {
 def _code(page: Page, fence: Fence) -> Cell:
     code = runnable(page, fence)
     if fence.executes == "starter":
-        return Cell(f"# {LABELS['starter']}\n{textwrap.indent(code, '# ')}", is_code=True)
+        lines = [f"# {line}".rstrip() for line in (LABELS["starter"], *code.split("\n"))]
+        return Cell("\n".join(lines), is_code=True)
     label = f"# {LABELS[fence.executes]}\n" if fence.executes in LABELS else ""
     return Cell(label + code, is_code=True, fence=fence)
 
@@ -92,7 +93,7 @@ def fenced(text: str, language: str) -> str:
 def shown(fence: Fence) -> str:
     """Return a fence as Markdown, and say of Python that it does not run."""
     text = fenced(fence.block.code, fence.language)
-    return f"Not run:\n\n{text}" if fence.language == "python" else text
+    return f"Not run:\n\n{text}" if fence.options.get("exec") == "off" else text
 
 
 def last_statement(page: Page, fence: Fence) -> tuple[str, str]:

@@ -42,8 +42,8 @@ def script(page: Page, made: list[Cell], needs: Needs, site: str) -> str:
         "# ///",
     ]
     about = comment(
-        f"A page of the site of {site}, as a script. It runs from top to bottom; editors that know "
-        "the marks %% also run it cell by cell. What it prints is what the page shows."
+        f"A page of the site of {site}, as a script. It runs from top to bottom, and prints what "
+        "the page shows. Many editors also run it cell by cell."
     )
     parts = ["\n".join(head), about, *(_cell(page, cell) for cell in made)]
     if any(cell.fence and cell.fence.result in {"figure", "slider"} for cell in made):
