@@ -53,6 +53,7 @@ class _Reader(HTMLParser):
         self.parts: list[str] = []
         self.columns = 0
         self.target = ""
+        self.spanned = 0  # rows that the first cell of a row still reaches into
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Open an element."""
@@ -61,8 +62,12 @@ class _Reader(HTMLParser):
             self.parts.append("[")
         elif tag == "br":
             self.parts.append("; ")
+        self.spanned += int(dict(attrs).get("rowspan") or 1) - 1
         self.columns = 0 if tag == "thead" else self.columns + (tag == "th")
         self.parts.append(_BEFORE.get(tag, _BOTH.get(tag, "")))
+        if tag == "tr" and self.spanned:
+            self.spanned -= 1
+            self.parts.append("  |")
 
     def handle_endtag(self, tag: str) -> None:
         """Close an element."""

@@ -16,7 +16,7 @@ from _kit.prose import FIELD, PLACES
 _BOX = re.compile(r'^(?:!!!|\?\?\?\+?)\s+([\w-]+)[^"]*(?:"(.*)")?\s*$')
 _BLOCK = re.compile(r"^/{3,}\s*([\w-]+)\s*(?:\|\s*(.*))?$")
 _BLOCK_END = re.compile(r"^/{3,}\s*$")
-_TAGS = re.compile(r"^\s*(?:</?[a-z][^>]*>\s*)+$")
+_TAGS = re.compile(r"^\s*(?:</?[a-z][^>]*>\s*)+$|^<!--(?! [\w-]+ -->).*-->$")  # and remarks
 _SPOKEN = {"exercise": "Exercise: ", "option": "You said: ", "right": "Right: "}
 
 
@@ -60,7 +60,7 @@ def pieces(page: Page, left: dict[int, dict[str, str]]) -> list[Text | Fence]:
         left: What the blocks that ran left behind, by number.
     """
     found: list[Text | Fence] = []
-    boxes, values = _Boxes(), _Values(page)
+    boxes, values = _Boxes(page.made), _Values(page)
     lines, at = page.prose.split("\n"), 0
     for block in page.blocks:
         start = block.line - page.first_line
@@ -88,7 +88,8 @@ def _fence(block: Block, left: dict[str, str]) -> Fence:
 class _Boxes:
     """The boxes that are open, while lines come in one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, made: dict[str, str]) -> None:
+        self.made = made
         self.indents = [0]  # of what stands in them
         self.behind_fence = False
 
@@ -117,7 +118,8 @@ class _Boxes:
             yield from ("", f"**{box[2] or box[1].capitalize()}**", "")
         elif block := _BLOCK.match(plain):
             title = block[2] or block[1].capitalize()
-            yield from ("", f"**{_SPOKEN.get(block[1], '')}{title}**", "")
+            said = f"**{_SPOKEN.get(block[1], '')}{title}**"
+            yield from ("", self.made.get(f"{block[1]} | {title}", said), "")
         elif _BLOCK_END.match(plain) or _TAGS.match(plain):
             yield ""
         else:
