@@ -72,7 +72,7 @@ class _Marking:
         self.names: dict[Element, str] = {}  # of elements, for the spoken form
         self.marks: dict[Element, Symbol] = {}  # by the element to colour and explain
 
-    def visit(self, element: Element, words: bool = False) -> None:  # noqa: FBT001, FBT002
+    def visit(self, element: Element, *, words: bool = False) -> None:
         """Name and mark an element, or what is in it; words may stand at a brace."""
         symbol = self.notation.known.get(key(element))
         if symbol and element.tag != "math":
@@ -88,7 +88,7 @@ class _Marking:
                 _fuse(element, keys)
             braced = len(element) > 0 and _is_brace(element[0])
             for i, part in enumerate(element):
-                self.visit(part, words or (braced and i > 0))
+                self.visit(part, words=words or (braced and i > 0))
             if element.tag in {"msub", "msubsup"}:
                 self._mark_with_scripts(element)
 
@@ -187,7 +187,7 @@ def _row(body: Element, symbol: Symbol, columns: list[str]) -> None:
 
 
 class NotationExtension(BlocksExtension):  # type: ignore[misc] # idem
-    """Checks and explains every formula of a page or a docstring; makes the tables of symbols."""
+    """Checks and explains every formula of a page or of docstrings; makes the tables of symbols."""
 
     def __init__(self, **kwargs: Any) -> None:
         """Take the settings from mkdocs.yml."""

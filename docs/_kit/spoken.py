@@ -175,10 +175,9 @@ class Reader:
         if element.get("linethickness"):
             raise UnreadableError("a fraction without its line")
         above, below = (self._row([part]) for part in element)
-        if above[0].text == below[0].text == "partial":
-            of, to = (_join(part[1:]) for part in (above, below))
-            to = below[1].inner or to
-            return Phrase(f"the partial derivative of {of} with respect to {to}")
+        if above[0] == below[0] == SAID[PARTIAL] and len(above) > 1 and len(below) == 2:  # noqa: PLR2004 (∂ and x)
+            to = below[1].inner or below[1].text
+            return Phrase(f"the partial derivative of {_join(above[1:])} with respect to {to}")
         text = f"{_join(above)} over {_join(below)}"
         if _is_simple(above) and _is_simple(below):
             return Phrase(text, simple=False)
@@ -189,6 +188,9 @@ class Reader:
         return _about("the square root of", _join(inner), _is_simple(inner), "root")
 
     def _lines(self, table: Element) -> Phrase:
+        """Read the rows of aligned formulas; the cells of a matrix are no formula together."""
+        if table.get("displaystyle") != "true" or any(len(row) > 2 for row in table):  # noqa: PLR2004 (before and behind the &)
+            raise UnreadableError("<mtable> with other columns than those before and behind one &")
         rows = [self._text([part for cell in row for part in cell]) for row in table]
         lines = [f"line {number}: {row}" for number, row in enumerate(rows, 1)]
         return Phrase(" ; ".join(lines), simple=False)

@@ -111,7 +111,7 @@ def read_notation(file: str, text: str, roles: set[str]) -> Notation:
 
     Args:
         file: Its path, for messages.
-        text: Its content, TOML.
+        text: Its content.
         roles: The roles that the style sheet has colours for.
 
     Raises:

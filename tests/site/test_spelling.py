@@ -22,7 +22,7 @@ SOURCES = [
 SAID = ("alt", "aria-label", "placeholder", "title")  # attributes that are read out or shown
 QUIET = ["--no-progress", "--no-summary", "--config", ROOT / "tests/site/cspell.json"]
 # What a page shows and is no prose of ours: code, titles of papers, and what Material says.
-UNSPELT = """script, style, code, pre, math, svg, .references, .doc-heading, .md-nav--secondary,
+UNSPELT = """script, style, code, pre, math, .symbol, svg, .references, .doc-heading, .md-nav--secondary,
     .md-search"""
 
 
