@@ -12,13 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _kit import facts, overview, social, valid
+from _kit import download, facts, overview, social, valid
 from _kit.built import Site
 
 STEPS: list[Callable[[Site], None]] = [
     overview.claims,
     overview.status,
     facts.write,
+    download.write,
     social.write,
     valid.take_out_what_is_invalid,
 ]

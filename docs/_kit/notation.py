@@ -22,7 +22,7 @@ from markdown import Markdown
 from pymdownx.blocks import BlocksExtension
 from pymdownx.blocks.block import Block
 
-from _kit.page import PageError, Refuse, annotators, find_line
+from _kit.page import PageError, Refuse, annotators, find_line, page_of
 from _kit.spoken import BRACES, SIGNS, Reader, UnreadableError
 from _kit.symbols import LETTERS, Notation, Symbol, key, read_notation
 
@@ -147,6 +147,7 @@ class _Table(Block):  # type: ignore[misc] # pymdownx has no types
             for title, name in COLUMNS.items()
             if any(getattr(symbol, name) for symbol in symbols)
         }
+        page_of(self.md).made[f"notation | {self.argument}"] = _markdown(symbols, columns)
         table = SubElement(SubElement(parent, "div", {"class": "notation"}), "table")
         head = SubElement(SubElement(table, "thead"), "tr")
         for title in ("Symbol", *columns):
@@ -155,6 +156,19 @@ class _Table(Block):  # type: ignore[misc] # pymdownx has no types
         for symbol in symbols:
             _row(body, symbol, list(columns.values()))
         return table
+
+
+def _markdown(symbols: list[Symbol], columns: dict[str, str]) -> str:
+    """Return the table as Markdown, for the downloads."""
+    rows = [["Symbol", *columns], ["---"] * (len(columns) + 1)]
+    for symbol in symbols:
+        given = {name: getattr(symbol, name) for name in columns.values()}
+        if given.get("code"):
+            given["code"] = f"`{given['code']}`"
+        rows.append([f"${symbol.latex}$", *given.values()])
+    return "\n".join(
+        "| " + " | ".join(c.replace("|", r"\vert ") for c in row) + " |" for row in rows
+    )
 
 
 def _row(body: Element, symbol: Symbol, columns: list[str]) -> None:

@@ -95,6 +95,8 @@ class Page:
     prose: str = ""  # the source line by line; what stands in fences is left out
     first_line: int = 1  # of the prose, in its file
     namespace: dict[str, Any] = field(default_factory=dict)
+    runs: dict[int, Run] = field(default_factory=dict)  # by the number of the block
+    made: dict[str, str] = field(default_factory=dict)  # by a line of slashes, as Markdown
     seen: int = 0
     ids: set[str] = field(default_factory=set)
     record: dict[str, Any] = field(default_factory=dict)  # JSON: what finish.py is to know
@@ -203,7 +205,9 @@ class Page:
                 f"the block must raise {raises}, as it declares; it raised nothing.",
                 f'Mend the code, or take out raises="{raises}".',
             )
-        return Run(output.getvalue(), error, self.namespace, _assigned(tree))
+        run = Run(output.getvalue(), error, self.namespace, _assigned(tree))
+        self.runs[block.number] = run
+        return run
 
     def begin(self) -> None:
         """Make the namespace, if no block has run yet."""
