@@ -7,8 +7,9 @@ r"""The executing fence: code is shown, run, and followed by what it printed.
     ```python exec="off"                      Python that is shown and not run, on purpose
 
 Other languages are shown. A language or an option that does not exist stops the build, and so does
-Python that says nothing about `exec`. It stands on markdown-exec for Markdown inside Markdown, and
-on SuperFences for the fences; only running the code is our own.
+Python that says nothing about `exec`. A comment that is a number, `# (1)`, is shown as a mark that
+is not copied; it stands for an item of the list below the block. The fence stands on markdown-exec
+for Markdown inside Markdown, and on SuperFences for the fences; only running the code is our own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ LANGUAGES = sorted({alias for _, aliases, _, _ in get_all_lexers() for alias in 
 PYTHON = {*get_lexer_by_name("python").aliases, *get_lexer_by_name("pycon").aliases} - {"python"}
 DEFAULTS = {"source": "above", "result": "text"}
 SHOWN = {"title", "hl_lines", "linenums"}
+_NUMBER = re.compile(r'[ \t]*(?:<span class="w">[ \t]*</span>)?<span class="c1"># \((\d+)\)</span>')
 EXECUTED = SHOWN | {"exec", "id", "raises", "result", "source"}
 
 
@@ -136,13 +138,19 @@ def render(
 def _run(md: Markdown, page: Page, block: Block, options: dict[str, str], code: str) -> str:
     """Run a block, and return its code and what it left, as HTML."""
     run = page.run(block, options.get("raises"))
+    page.record.setdefault("blocks", []).append({"line": block.line, "error": run.error})
     result = results[options["result"]](md, page, block, options, run)
+    notes = "".join(note(block) for note in page.notes)
+    anchors = "".join(f'<span id="{name}"></span>' for name in page.anchors.get(block.number, []))
     if options["source"] == "fold":
         summary = "Show the code" if result or "assert" not in block.code else "Show the check"
-        code = f'<details class="code"><summary>{summary}</summary>{code}</details>'
+        summary = f"<summary>{anchors}{summary}</summary>"  # a link to an anchor opens the details
+        shown = f'<details class="code">{summary}{code}{notes}</details>'
     elif options["source"] == "none":
-        code = ""
-    return f'<div class="run">{code}{result}</div>'
+        shown = anchors
+    else:
+        shown = f"{anchors}{code}{notes}"
+    return f'<div class="run">{shown}{result}</div>'
 
 
 def as_text(md: Markdown, page: Page, block: Block, options: dict[str, str], run: Run) -> str:  # noqa: ARG001 (a Renderer)
@@ -176,7 +184,8 @@ def _highlight(
     """Return the code as SuperFences shows it."""
     fences: Any = md.preprocessors["fenced_code_block"]
     shown = {name: options[name] for name in SHOWN if name in options}
-    return str(fences.highlight(src=source, language=language, options=shown, md=md, **given))
+    code = str(fences.highlight(src=source, language=language, options=shown, md=md, **given))
+    return _NUMBER.sub(r'<span class="note" role="img" aria-label="note \1"></span>', code)
 
 
 def _choice(wrong: str, known: list[str]) -> str:

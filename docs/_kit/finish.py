@@ -12,9 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from _kit import facts, overview, social, valid
 from _kit.built import Site
 
-STEPS: list[Callable[[Site], None]] = []  # in this order
+STEPS: list[Callable[[Site], None]] = [
+    overview.claims,
+    overview.status,
+    facts.write,
+    social.write,
+    valid.take_out_what_is_invalid,
+]
 
 
 def finish(folder: Path) -> None:

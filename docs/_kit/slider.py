@@ -160,7 +160,7 @@ def _slider(
     _annotate(svg, [list(f.svg.iter()) for f in frames], controls)
     moving = to_text(svg, name, left["title"], left["alt"]).replace("&#10;", "\n")
     tables, readouts = _tables([f.readouts for f in frames], controls)
-    html = f"{moving}{_controls(name, controls, readouts)}{_CAPTION}{tables}"
+    html = f"{moving}{_controls(name, controls, readouts)}{tables}{_CAPTION}"  # a caption is last
     _weigh(html, still)
     return f'<figure id="{name}" class="slider">{html}</figure>'
 

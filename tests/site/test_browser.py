@@ -113,6 +113,23 @@ def test_formulas_are_set_in_the_site_s_own_mathematical_font(visit):
     assert heights[0] > 2 * heights[1]
 
 
+def test_a_symbol_in_a_formula_says_what_it_is(visit):
+    """The box around a formula has the title of the symbol that is pointed at, and then none."""
+    page = visit("learn/backward.html")
+    box = page.locator(".formula").first
+    for symbol in box.locator("[data-says]").all()[:3]:
+        symbol.hover()
+        assert box.get_attribute("title") == symbol.get_attribute("data-says")
+    page.locator("h1").hover()
+    assert box.get_attribute("title") is None
+    alone = page.locator(".symbol[title]").first
+    before = alone.get_attribute("title")
+    alone.hover()
+    page.locator("h1").hover()
+    assert alone.get_attribute("title") == before
+    assert page.slips == []
+
+
 def test_code_is_copied_without_its_output(visit):
     """The copy button of a block puts its code, and nothing else, on the clipboard."""
     page = visit("index.html")

@@ -279,7 +279,7 @@ def test_frames_are_drawn_by_the_site_only():
     """Outside the site the block runs, and draws nothing."""
     code = PAGE.split("\n", 1)[1].removesuffix("```\n")
     before = plt.get_fignums()
-    exec(code, {})  # noqa: S102 (it is what stands in the page)
+    exec(code, {})
     assert plt.get_fignums() == before
 
 
