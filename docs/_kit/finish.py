@@ -12,9 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from _kit import policy, styles
 from _kit.built import Site
 
-STEPS: list[Callable[[Site], None]] = []  # in this order
+STEPS: list[Callable[[Site], None]] = [  # in this order
+    styles.gather,
+    policy.protect,  # last: it allows the scripts that the other steps left
+]
 
 
 def finish(folder: Path) -> None:
@@ -27,6 +31,12 @@ def finish(folder: Path) -> None:
     for step in STEPS:
         step(site)
     site.write()
+
+
+def on_startup(command: str, dirty: bool) -> None:  # noqa: ARG001, FBT001 (MkDocs' arguments)
+    """Leave the policy out while writing: `mkdocs serve` puts a script of its own into each page."""
+    if command == "serve":
+        STEPS.remove(policy.protect)
 
 
 def on_post_build(config: Any) -> None:
