@@ -39,10 +39,16 @@ class Site:
     def read(cls, folder: Path) -> Site:
         """Read a built site, and take the records out of its pages.
 
+        The pages come in the order in which the start page links to them: that of the navigation.
+
         Args:
             folder: The folder of the built files.
         """
-        return cls(folder, [_read(folder, path) for path in sorted(folder.rglob("*.html"))])
+        pages = [_read(folder, path) for path in sorted(folder.rglob("*.html"))]
+        start = next((page.html for page in pages if page.path == "index.html"), "")
+        order = ["index.html", *re.findall(r'href="([^"]*)"', start)]
+        pages.sort(key=lambda page: order.index(page.path) if page.path in order else len(order))
+        return cls(folder, pages)
 
     def write(self) -> None:
         """Write the pages back, and the new files."""

@@ -136,13 +136,19 @@ def render(
 def _run(md: Markdown, page: Page, block: Block, options: dict[str, str], code: str) -> str:
     """Run a block, and return its code and what it left, as HTML."""
     run = page.run(block, options.get("raises"))
+    page.record.setdefault("blocks", []).append({"line": block.line, "error": run.error})
     result = results[options["result"]](md, page, block, options, run)
+    notes = "".join(note(block) for note in page.notes)
+    anchors = "".join(f'<span id="{name}"></span>' for name in page.anchors.get(block.number, []))
     if options["source"] == "fold":
         summary = "Show the code" if result or "assert" not in block.code else "Show the check"
-        code = f'<details class="code"><summary>{summary}</summary>{code}</details>'
+        summary = f"<summary>{anchors}{summary}</summary>"  # a link to an anchor opens the details
+        shown = f'<details class="code">{summary}{code}{notes}</details>'
     elif options["source"] == "none":
-        code = ""
-    return f'<div class="run">{code}{result}</div>'
+        shown = anchors
+    else:
+        shown = f"{anchors}{code}{notes}"
+    return f'<div class="run">{shown}{result}</div>'
 
 
 def as_text(md: Markdown, page: Page, block: Block, options: dict[str, str], run: Run) -> str:  # noqa: ARG001 (a Renderer)

@@ -12,10 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _kit import policy, styles
+from _kit import facts, overview, policy, styles
 from _kit.built import Site
 
 STEPS: list[Callable[[Site], None]] = [  # in this order
+    overview.claims,
+    overview.status,
+    facts.write,
     styles.gather,
     policy.protect,  # last: it allows the scripts that the other steps left
 ]

@@ -26,13 +26,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 from weakref import WeakKeyDictionary
+from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 from click import ClickException
 from markdown import Markdown
 from markdown.extensions import Extension
-from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
+from markdown.treeprocessors import Treeprocessor
 from markdown_exec import MarkdownConverter
 from pymdownx.superfences import SuperFencesException
 from threadpoolctl import threadpool_limits
@@ -68,6 +69,7 @@ class Block:
 
     number: int  # of the fence in its page, from 1
     line: int  # of the opening fence in its file, from 1
+    last: int  # of the closing one
     header: str
     code: str
 
@@ -90,18 +92,26 @@ class Page:
     is_file: bool  # False for docstrings and for what blocks print: text that executes nothing
     blocks: list[Block]
     fresh: list[str]
+    prose: str = ""  # the source line by line; what stands in fences is left out
+    first_line: int = 1  # of the prose, in its file
     namespace: dict[str, Any] = field(default_factory=dict)
     seen: int = 0
     ids: set[str] = field(default_factory=set)
     record: dict[str, Any] = field(default_factory=dict)  # JSON: what finish.py is to know
     rewriters: list[Rewriter] = field(default_factory=list)  # look into a block before it runs
     listeners: list[Listener] = field(default_factory=list)  # are told when a block has ended
+    notes: list[Callable[[Block], str]] = field(default_factory=list)  # HTML behind a block
+    anchors: dict[int, list[str]] = field(default_factory=dict)  # ids of a block, by its number
 
     def where(self, block: Block | None = None) -> str:
         """Return a block's place in words for an error message: file, line, number, header."""
         if block is None:
             return self.name
         return f"{self.name}:{block.line}: block {block.number} ({block.header})"
+
+    def line_of(self, offset: int) -> int:
+        """Return the line in the file of a place in the prose."""
+        return self.first_line + self.prose.count("\n", 0, offset)
 
     def current(self) -> Block:
         """Return the block that is being read: the first that is not struck off."""
@@ -167,9 +177,7 @@ class Page:
         Raises:
             PageError: If the block raises, warns or exits and should not, or does not and should.
         """
-        if not self.namespace:
-            self.namespace = {"__name__": "__main__"}
-            start_afresh(self.fresh)
+        self.begin()
         tree = self._parsed(block)
         if raises and len(tree.body) > 1 and tree.body[-2].end_lineno == tree.body[-1].lineno:
             what = "a declared error must come from a statement on a line of its own."
@@ -196,6 +204,29 @@ class Page:
                 f'Mend the code, or take out raises="{raises}".',
             )
         return Run(output.getvalue(), error, self.namespace, _assigned(tree))
+
+    def begin(self) -> None:
+        """Make the namespace, if no block has run yet."""
+        if not self.namespace:
+            self.namespace = {"__name__": "__main__"}
+            start_afresh(self.fresh)
+
+    def evaluate(self, expression: ast.Expression) -> Any:
+        """Return the value of an expression that stands between two blocks.
+
+        Args:
+            expression: The expression, parsed.
+
+        Raises:
+            BaseException: Whatever it raises, warnings too; it must print nothing.
+        """
+        self.begin()
+        output = io.StringIO()
+        with _unchanged(), _captured(output):
+            value = eval(compile(expression, self.name, "eval"), self.namespace)  # noqa: S307
+        if output.getvalue():
+            raise ValueError("it printed something")
+        return value
 
     def _parsed(self, block: Block) -> ast.Module:
         """Return the code of a block with the page's line numbers."""
@@ -365,12 +396,13 @@ class PageExtension(Extension):
             path, first_line = _identify(docs, "\n".join(lines))
             name = _short(path) if path else "(text that is not a page)"
             blocks = list(declared_blocks(lines, first_line))
-            _ledgers[md] = Page(name, path is not None, blocks, fresh)
+            prose = _prose(lines, first_line, blocks)
+            _ledgers[md] = Page(name, path is not None, blocks, fresh, prose, first_line)
 
         md.preprocessors.register(_Step(begin), "page-open", 1000)
         md.preprocessors.register(_Step(lambda _: page_of(md).ended(None)), "page-start", 26)
         md.preprocessors.register(_Step(lambda _: page_of(md).close()), "page-close", 24.5)
-        md.postprocessors.register(_Record(md), "page-record", -1000)
+        md.treeprocessors.register(_Record(md), "page-record", -1000)  # after all others
 
 
 class _Step(Preprocessor):
@@ -385,18 +417,26 @@ class _Step(Preprocessor):
         return lines
 
 
-class _Record(Postprocessor):
+class _Record(Treeprocessor):
     """Puts what finish.py is to know of a page behind it, as data that no browser runs or shows.
 
     The built files are all that the step over the whole site needs, whatever builder made them.
     """
 
-    def run(self, text: str) -> str:
+    def run(self, root: Element) -> None:
         page = page_of(self.md)
         if not page.is_file:
-            return text
-        data = json.dumps({"source": page.name} | page.record, ensure_ascii=False, sort_keys=True)
-        return f"{text}\n{RECORD_OPEN}{data.replace('<', chr(92) + 'u003c')}{RECORD_CLOSE}"
+            return
+        versions = {name: sys.modules[name].__version__ for name in _versioned(page)}
+        record = {"source": page.name, "versions": versions} | page.record
+        data = json.dumps(record, ensure_ascii=False, sort_keys=True).replace("<", r"\u003c")
+        raw = self.md.htmlStash.store(f"{RECORD_OPEN}{data}{RECORD_CLOSE}")
+        SubElement(root, "p").text = raw
+
+
+def _versioned(page: Page) -> list[str]:
+    """Return the packages whose versions the page depends on: those it explains, and NumPy."""
+    return [name for name in (*page.fresh, "numpy") if page.namespace and name in sys.modules]
 
 
 RECORD_OPEN, RECORD_CLOSE = '<script type="application/json" class="page-record">', "</script>"
@@ -427,7 +467,17 @@ def declared_blocks(lines: list[str], first_line: int) -> Iterator[Block]:
 def _block(lines: list[str], number: int, start: int, end: int, first_line: int) -> Block:
     indent = len(lines[start].expandtabs(4)) - len(lines[start].expandtabs(4).lstrip(" >"))
     code = "\n".join(line.expandtabs(4)[indent:] for line in lines[start + 1 : end])
-    return Block(number, first_line + start, lines[start].strip(" >"), code)
+    header = lines[start].strip(" >")
+    return Block(number, first_line + start, first_line + end, header, code)
+
+
+def _prose(lines: list[str], first_line: int, blocks: list[Block]) -> str:
+    """Return the lines of a source with those in fences emptied."""
+    kept = list(lines)
+    for block in blocks:
+        start, end = block.line - first_line, block.last - first_line + 1
+        kept[start:end] = [""] * (min(end, len(lines)) - start)
+    return "\n".join(kept)
 
 
 def _identify(docs: Path, source: str) -> tuple[Path | None, int]:
@@ -439,7 +489,8 @@ def _identify(docs: Path, source: str) -> tuple[Path | None, int]:
     for path in _sources([docs], "md"):
         text, body = path.read_text(encoding="utf-8-sig").rstrip(), source.rstrip()
         front_matter = text.removesuffix(body)
-        if body and text.endswith(body) and (not front_matter or front_matter.startswith("---")):
+        before = front_matter.strip()
+        if body and text.endswith(body) and (not before or before.startswith("---")):
             return path, front_matter.count("\n") + 1
     return None, 1
 

@@ -1,0 +1,209 @@
+"""Claims: no sentence without its check, no check without its sentence, and both can be found."""
+
+import pytest
+from bs4 import BeautifulSoup
+from building import Site
+
+PAGE = """# Page { #page }
+
+**[All is [below](#page) $x$, by `y`.]{claim="below"}** And [two hold.]{claim="two"}
+
+| a |
+|---|
+| [In a cell.]{claim="cell"} |
+
+It [may well be]{hunch}, or [it was]{cited="Author, 2015"}.
+
+```python exec="on" source="fold"
+import numpy as np
+y = np.array([0.25, 0.5])
+assert y.max() < 1  # claim below: nothing is rounded here
+for i in (0, 2, 1):
+    assert i <= 2  # claims two, cell
+assert np.all(y[:1] < y[1:]) and 0 < y[0] < 1  # claim two: because
+```
+
+```python exec="on"
+np.testing.assert_allclose(y, y + 1e-13, rtol=0, atol=1e-12)  # claim cell: rounding
+assert np.array_equal(y, y)  # claim cell
+assert 0.1 <= y[0]  # claim cell
+assert y.size == 2, "said"  # claim cell
+```
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Return a site with claims on two pages, and the pages that list them."""
+    site = Site(tmp_path_factory.mktemp("claims"))
+    site.write(PAGE)
+    site.write("# Status { #s }\n\n<!-- status -->\n", "more/status.md")
+    site.write("# Claims { #c }\n\n<!-- claims -->\n", "more/claims.md")
+    other = '# Other { #o }\n\n[Yes.]{claim="yes"}\n\n```python exec="on" raises="ValueError"\n'
+    site.write(
+        other + 'assert True  # claim yes\nraise ValueError("no")\n```\n\nA {{ 1 + 1 }}.\n',
+        "more/other.md",
+    )
+    done = site.build("--strict")
+    assert done.returncode == 0, done.stderr
+    return site
+
+
+def article(site, page="index.html"):
+    """Return the article of a built page."""
+    return BeautifulSoup(site.html(page), "html.parser").article
+
+
+def test_a_mark_leads_from_the_sentence_to_its_check_and_back(built):
+    """Behind the sentence stands a link to the block; below the block one to the sentence."""
+    page = article(built)
+    sentence = page.select_one("strong > span.claim")
+    assert sentence.get_text() == "All is below x, by y.✓"
+    mark = sentence.select_one("a.claim-mark")
+    target = page.find(id=mark["href"].removeprefix("#"))
+    assert target.find_parent("details")  # the browser opens it
+    back = page.select_one("ul.checks a[href='#claim-below']")
+    assert back["href"] == f"#{sentence['id']}"
+    assert page.select_one("td > span.claim")["id"] == "claim-cell"
+
+
+def test_what_a_check_compared_is_shown(built):
+    """Both sides of a comparison are noted, of many runs the worst, with the tolerance."""
+    folded, shown = (
+        [item.get_text() for item in notes.select("li")]
+        for notes in article(built).select("ul.checks")
+    )
+    assert folded == ["below: 0.5 < 1", "two: 2 ≤ 2; 0.25 < 0.5; 0.25 > 0 and < 1", "cell: 2 ≤ 2"]
+    assert shown == [
+        "cell: difference 1e-13 ≤ rtol 0, atol 1e-12; true; 0.25 ≥ 0.1; 2 = 2",
+    ]
+
+
+def test_what_is_not_checked_says_so(built):
+    """A hunch and a citation carry their label in the text."""
+    text = " ".join(article(built).get_text().split())
+    assert "It may well be (hunch), or it was (Author, 2015)." in text
+
+
+def test_the_page_of_claims_lists_them_all(built):
+    """Each claim stands there with its id, its sentence, observed value, bound, reason and page."""
+    page = article(built, "more/claims.html")
+    rows = {row["id"]: row for row in page.select("tbody tr")}
+    assert set(rows) == {"below", "two", "cell", "yes"}
+    sentence, observed, required = rows["below"].find_all("td")
+    assert sentence.get_text() == "All is below x, by y. below"
+    assert sentence.a["href"] == "../index.html#claim-below"
+    assert observed.get_text() == "0.5"
+    assert required.get_text() == "< 1 (nothing is rounded here)"
+    assert (
+        rows["two"].find_all("td")[2].get_text("|") == "≤ 2|< 0.5 |(because)|> 0 and < 1 |(because)"
+    )
+    opinions = [item.get_text() for item in page.select("h2#not-checked + ul li")]
+    assert opinions == ["may well be (hunch; Page)", "it was (Author, 2015; Page)"]
+
+
+def test_the_status_page_counts_what_ran(built):
+    """Blocks, claims, values and declared errors of each page, and their sums."""
+    rows = [
+        [cell.get_text() for cell in row.find_all("td")]
+        for row in article(built, "more/status.html").select("tbody tr")
+    ]
+    assert rows == [
+        ["Page", "2", "3", "0", ""],
+        ["Other", "1", "1", "1", "ValueError"],
+        ["all", "3", "4", "1", ""],
+    ]
+
+
+CHECKED = '\n```python exec="on"\nassert 1 < 2  # claim one\n```\n'
+SLIPS = {
+    "a claim without a check": (
+        '\nText\n[Yes.]{claim="one"}\n',
+        "docs/index.md:3: the claim 'one' has no check.",
+        "Write behind an assert of the page: # claim",
+    ),
+    "a check without a claim": (
+        CHECKED,
+        "docs/index.md:3: the check of 'one' belongs to no claim of this page.",
+        'Write [Sentence.]{claim="one"} in the text.',
+    ),
+    "a claim that stands twice": (
+        f'[Yes.]{{claim="one"}}\n\n[No.]{{claim="one"}}\n{CHECKED}',
+        "docs/index.md:3: the claim 'one' stands twice, first in line 1.",
+        "Give one of them another id.",
+    ),
+    "a claim without an id": (
+        "[Yes.]{claim}\n",
+        "docs/index.md:1: a claim needs an id; got None.",
+        'Write {claim="short-name"}',
+    ),
+    "a claim with a wrong id": (
+        '[Yes.]{claim="One of"}\n',
+        "docs/index.md:1: a claim needs an id; got 'One of'.",
+        'Write {claim="short-name"}',
+    ),
+    "a citation of nobody": (
+        "[Yes.]{cited}\n",
+        "docs/index.md:1: {cited} cannot be read.",
+        'Write {cited="Author, year"}, and {hunch} alone.',
+    ),
+    "a claim that does not hold": (
+        '[Yes.]{claim="one"}\n\n```python exec="on"\nx = 0.5\nassert x < 0.25  # claim one\n```\n',
+        "line 5 raised AssertionError: observed 0.5, required < 0.25\n    assert x < 0.25  # claim one",
+        "Find out which is wrong, the page or the code that it describes.",
+    ),
+    "a check that does not run": (
+        '[Yes.]{claim="one"}\n\n```python exec="on"\nif not print:\n    assert 1 < 2  # claim one\n```\n',
+        "docs/index.md:5: the check of the claim 'one' did not run.",
+        "Let the block reach it",
+    ),
+    "a check behind something else": (
+        '[Yes.]{claim="one"}\n\n```python exec="on"\nx = 1  # claim one\n```\n',
+        "docs/index.md:4: '# claim one' must stand behind an assert or an assert_allclose.",
+        "Put it behind the assertion that is the check.",
+    ),
+    "a check that nobody can see": (
+        '[Yes.]{claim="one"}\n\n```python exec="on" source="none"\nassert 1 < 2  # claim one\n```\n',
+        "docs/index.md:4: a check must be shown; its block is hidden.",
+        'Write source="fold" instead of source="none".',
+    ),
+    "a check in a block that does not run": (
+        '[Yes.]{claim="one"}\n\n```python exec="off"\nassert 1 < 2  # claim one\n```\n',
+        "docs/index.md:1: the claim 'one' has no check.",
+        "Write behind an assert",
+    ),
+    "a misspelt check": (
+        '[Yes.]{claim="one"}\n\n```python exec="on"\nassert 1 < 2  # claim: one\n```\n',
+        "docs/index.md:4: '# claim: one' names no claim.",
+        "Write behind an assert",
+    ),
+    "a claim in what a block prints": (
+        '```python exec="on" result="markdown"\nprint(\'[Yes.]{claim="one"}\')\n```\n',
+        "only a page can hold",
+        "Put it into a page.",
+    ),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_ends_the_build(site, slip):
+    """What is claimed and not checked, or checked and not claimed, is named with page and line."""
+    page, what, remedy = SLIPS[slip]
+    site.write(page)
+    built = site.build("--no-strict", "--quiet")
+    assert built.returncode == 1
+    assert what in built.stderr
+    assert remedy in built.stderr
+
+
+def test_an_id_stands_for_one_claim_of_the_whole_site(site):
+    """Two pages with a claim of the same id have no site."""
+    page = f'# Page\n\n[Yes.]{{claim="one"}}\n{CHECKED}'
+    site.write(page)
+    site.write(f"{page}\nMore.\n", "other.md")
+    built = site.build("--no-strict", "--quiet")
+    assert built.returncode == 1
+    assert (
+        "an id stands for one claim of the site; 'one' is in docs/index.md and docs/other.md."
+        in (built.stderr)
+    )
