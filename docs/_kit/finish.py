@@ -12,13 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _kit import facts, overview, policy, styles
+from _kit import facts, head, lean, mend, overview, policy, styles
 from _kit.built import Site
 
 STEPS: list[Callable[[Site], None]] = [  # in this order
     overview.claims,
     overview.status,
     facts.write,
+    mend.theme,
+    lean.figures,
+    head.describe,
+    head.preload,
     styles.gather,
     policy.protect,  # last: it allows the scripts that the other steps left
 ]
