@@ -18,6 +18,8 @@ _TOKEN = re.compile(
 )
 _CLASS = re.compile(r"\.((?:[\w-]|\\.)+)")
 _ATTRIBUTE = re.compile(r"\[([\w-]+)=[\"']?([^\"'\]]*)[\"']?\]")
+_ANY_ATTRIBUTE = re.compile(r"\[[^\]]*\]")
+_ELEMENT = re.compile(r"(?:^|[\s>+~])([a-z][a-z0-9-]*)")
 _FUNCTION = re.compile(r":[\w-]+\([^()]*\)")
 _READ = re.compile(r"var\(\s*(--[\w-]+)")
 _GROUPS = ("@media", "@supports")
@@ -123,13 +125,14 @@ def without_unread(rules: list[Rule], elsewhere: str) -> list[Rule]:
     return [kept for rule in rules if (kept := keep(rule)).body]
 
 
-def asks_for(selector: str) -> tuple[set[str], set[tuple[str, str]]]:
-    """Return the classes, and the values of attributes, without which a selector matches nothing.
+def asks_for(selector: str) -> tuple[set[str], set[str], set[tuple[str, str]]]:
+    """Return the elements, classes and attributes without which a selector matches nothing.
 
     Args:
         selector: One selector. What stands in `:not(..)`, `:is(..)` and the like is no condition.
     """
     while (shorter := _FUNCTION.sub("", selector)) != selector:
         selector = shorter
-    classes = {name.replace("\\", "") for name in _CLASS.findall(_ATTRIBUTE.sub("", selector))}
-    return classes, set(_ATTRIBUTE.findall(selector))
+    names = _ANY_ATTRIBUTE.sub("", selector)
+    classes = {name.replace("\\", "") for name in _CLASS.findall(names)}
+    return set(_ELEMENT.findall(names)), classes, set(_ATTRIBUTE.findall(selector))

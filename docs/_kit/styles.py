@@ -17,12 +17,20 @@ from _kit.built import Built, Site
 from _kit.page import PageError
 
 FOLDER = "assets"  # of the new sheet
+SCRIPTS = "assets/**/*.js"  # where classes and elements may come from besides the pages
 
 _STYLED = re.compile(r"<[a-zA-Z](?:[^<>\"']|\"[^\"]*\"|'[^']*')*\sstyle=(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>")
 _STYLE = re.compile(r'\sstyle="([^"]*)"')
 _CLASS = re.compile(r'\sclass="([^"]*)"')
 _SHEET = re.compile(r'[ \t]*<link rel="stylesheet" href="([^":]*)"[^>]*>\n?')
 _URL = re.compile(r"url\(([\"']?)(?!data:|/|https?:)([^\"')]+)\1\)")
+# What the theme's script makes only for pages that have it already, by how its classes begin
+OPTIONAL = (
+    *("abstract", "bug", "danger", "example", "failure", "quote", "tip", "highlighttable", "linenodiv", "md-annotation", "md-author", "md-banner", "md-consent"),
+    *("md-feedback", "md-path", "md-post", "md-progress", "md-social", "md-source", "md-status"),
+    *("md-tabs", "md-tag", "md-tooltip", "md-version", "mermaid", "tabbed", "task-list", "twemoji"),
+)
+
 _CLOSED_SETS = re.compile(r"dir|data-md-color-\w+")  # attributes whose values no script makes up
 
 
@@ -85,17 +93,18 @@ def _read(site: Site, sheet: str) -> str:
 def _reduced(site: Site, text: str) -> str:
     """Return a style sheet without what no page and no script of the site asks for."""
     pages = "".join(page.html for page in site.pages)
-    paths = [path for path in sorted(site.folder.rglob("*.js")) if path.name != "search_index.js"]
-    scripts = "".join(path.read_text("utf-8") for path in paths)
-    words = set(re.findall(r"[\w-]+", scripts))
-    for names in re.findall(r'\bclass="([^"]*)"', pages):
-        words.update(names.split())
+    scripts = "".join(path.read_text("utf-8") for path in sorted(site.folder.glob(SCRIPTS)) if "lunr" not in path.parts)
+    classes = {word for names in re.findall(r'\bclass="([^"]*)"', pages) for word in names.split()}
+    missing = tuple(part for part in OPTIONAL if not any(word.startswith(part) for word in classes))
+    made = set(re.findall(r"[\w-]+", scripts))
+    classes |= {word for word in made if not word.startswith(missing)}
+    elements = made | set(re.findall(r"<([a-z][\w-]*)", pages))
     values = set(re.findall(r'\s([\w-]+)="([^"]*)"', pages))
 
     def needed(selector: str) -> bool:
-        classes, attributes = css.asks_for(selector)
+        names, kinds, attributes = css.asks_for(selector)
         closed = {pair for pair in attributes if _CLOSED_SETS.fullmatch(pair[0])}
-        return classes <= words and closed <= values
+        return names <= elements and kinds <= classes and closed <= values
 
     rules = css.without_unread(list(css.reduce(css.read(text), needed)), pages + scripts)
     return "".join(map(str, rules))

@@ -18,15 +18,17 @@ from fontTools.varLib import instancer
 
 FOLDER = Path(__file__).parent
 ASCII = "".join(map(chr, range(0x20, 0x7F)))
-PROSE = ASCII + "\u00a0§©°±²³·¹×÷–—‘’“”•…−"
+CODE = ASCII + "\u00a0°±²·×–‘’“”…−"
+PROSE = "".join(sorted(set(CODE + "©÷—•") - set("^`{}\\~@")))
+SLANTED = "".join(c for c in PROSE if c.isalnum() or c in " ,.;:!?'()/-–—‘’“”…\u00a0")
 LOWER = "αβγδεζηθικλμνξοπρςστυφχψω"
 GREEK = LOWER + "ΓΔΘΛΞΠΣΦΨΩ"
 
 # A formula's single letters are italics of their own; words and functions in it are upright.
-UPRIGHT = "0123456789abcdefghijklmnopqrstuvwxyzEIRTV()+,-./:<=>[]{|}% "
+UPRIGHT = "0123456789abcdefghijklmnopqrstuvwxyzEIV!()+,-./:;<=>[]{|} "
 ITALIC = "abcdefghijklmnopqrstuvwxyzBCDEGHIJKLMNPSTWX"
 ITALIC_GREEK = "αβγδεηθκλμνπρστφω"
-SIGNS = "\u00a0¯±·×ˆ˙˜\u0332‖…′\u2061\u2062→∂∈∑−√∞≈≠≤≥⊤⋅⋯⌊⌋⏟⟨⟩"  # noqa: PLE2515
+SIGNS = "\u00a0¯±·×ˆ˙˜\u0302\u0332‖…′\u2061\u2062→∂∈∑−√∞≈≠≤≥⊤⋅⋯⌊⌋⏟⟨⟩"  # noqa: PLE2515
 GROWING = (0, 2, 4)  # of the seven sizes of a bracket or root; larger ones are put together
 
 
@@ -34,9 +36,10 @@ def main() -> None:
     """Cut all fonts, and print for each what it holds."""
     serif, code = "source-serif-4-{}-wght-{}.woff2", "source-code-pro-{}-wght-{}.woff2"
     cut(serif.format("latin", "normal"), "source-serif-4.woff2", PROSE, weight=(400, 700))
-    cut(serif.format("latin", "italic"), "source-serif-4-italic.woff2", PROSE, kerning=False)
+    cut(serif.format("latin", "italic"), "source-serif-4-italic.woff2", SLANTED, kerning=False)
     cut(serif.format("greek", "normal"), "source-serif-4-greek.woff2", GREEK, kerning=False)
-    cut(code.format("latin", "normal"), "source-code-pro.woff2", PROSE)
+    cut(code.format("latin", "normal"), "source-code-pro.woff2", CODE)
+    cut(code.format("latin", "normal"), "source-code-pro-bold.woff2", CODE, weight=600)
     cut(code.format("greek", "normal"), "source-code-pro-greek.woff2", GREEK)
     cut_math("refbn-math-full.woff2", "refbn-math.woff2")
 
@@ -52,8 +55,25 @@ def cut(
     """Write a font with some letters, in one weight or a range of weights."""
     font = TTFont(FOLDER / source)
     instancer.instantiateVariableFont(font, {"wght": weight}, inplace=True)
-    features = ["ccmp", "kern", "liga", "mark", "mkmk"] if kerning else []
+    if kerning and isinstance(weight, tuple):
+        _steady(font)
+    features = ["kern", "liga"] if kerning else []
     _write(font, target, map(ord, letters), features)
+
+
+def _steady(font: TTFont) -> None:
+    """Make the kerning of all weights that of the lightest: it differs by no more than a hair."""
+    for lookup in font["GPOS"].table.LookupList.Lookup:
+        for table in (getattr(one, "ExtSubTable", one) for one in lookup.SubTable):
+            if type(table).__name__ != "PairPos":
+                continue
+            rows = table.PairSet if table.Format == 1 else table.Class1Record
+            pairs = (row.PairValueRecord if table.Format == 1 else row.Class2Record for row in rows)
+            for value in (pair for row in pairs for pair in row):
+                first = value.Value1
+                if first is not None and getattr(first, "XAdvDevice", None) is not None:
+                    del first.XAdvDevice
+            table.ValueFormat1 &= 0x0F  # no tables for the weights
 
 
 def cut_math(source: str, target: str) -> None:
