@@ -7,16 +7,22 @@
 #              MODULES="axes running" is some of it
 #
 # The first call makes .venv (.venv-bench for the peers, which are large) and installs into it; later
-# calls install only when pyproject.toml or .constraints.txt changed.
+# calls install only when pyproject.toml or .constraints.txt changed. Where npm is, make test also
+# installs the checkers of the built site into tests/site/node_modules.
 
 export NO_MKDOCS_2_WARNING := 1 # Material says at each start what is planned for: rule 10 of the design
 
 # The one date in the built files is that of the commit, so that the same commit gives the same bytes.
 export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),1)
 
+# For the small matrices of pages and tests, threads wait longer than they work.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
 PYTHON ?= python3
 ADDRESS ?= 127.0.0.1:8000
 PY := .venv/bin/python
+CHECKERS := $(if $(shell command -v npm 2>/dev/null),tests/site/node_modules/.installed)
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable
 
 .PHONY: serve site test bench mutants clean
@@ -31,28 +37,23 @@ site: .venv/docs-installed
 	@test -f site/index.html # the last word: mkdocs can be made to end early and say nothing
 	@echo "Built: open site/index.html"
 
-test: .venv/test-installed
+test: .venv/test-installed $(CHECKERS)
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 	$(PY) -m pytest --numprocesses auto --dist loadgroup --cov # below 100 % it fails: pyproject.toml
 
-# One thread for everybody. It is read when NumPy is imported, so it cannot be set later.
-bench: export OMP_NUM_THREADS := 1
-bench: export OPENBLAS_NUM_THREADS := 1
 bench: export MKL_NUM_THREADS := 1
 bench: export KERAS_BACKEND := numpy
 bench: export PYTHONPATH := tests
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m bench $(if $(PAGE),--write $(PAGE))
 
-mutants: export OMP_NUM_THREADS := 1
-mutants: export OPENBLAS_NUM_THREADS := 1
 mutants: .venv/mutants-installed
 	$(PY) tests/mutants.py $(MODULES)
 
 clean:
-	rm -rf .venv .venv-bench site
+	rm -rf .venv .venv-bench tests/site/node_modules site
 
 .venv/docs-installed: .venv/bin/python pyproject.toml .constraints.txt
 	@echo "Installing what the site needs into .venv (once) …"
@@ -67,6 +68,11 @@ clean:
 .venv/mutants-installed: .venv/bin/python pyproject.toml .constraints.txt
 	@echo "Installing what the mutants need into .venv (once) …"
 	@$(PY) $(INSTALL) ".[mutants]"
+	@touch $@
+
+tests/site/node_modules/.installed: tests/site/package.json tests/site/package-lock.json
+	@echo "Installing the checkers of the built site into tests/site/node_modules (once) …"
+	@cd tests/site && npm ci --loglevel=error
 	@touch $@
 
 .venv-bench/installed: .venv-bench/bin/python pyproject.toml .constraints.txt

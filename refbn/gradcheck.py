@@ -61,7 +61,7 @@ def complex_step(
 ) -> Array:
     r"""Return the derivative of a function along a direction, by one complex evaluation.
 
-    $$J v = \frac{\operatorname{Im} f(a + i h v)}{h}$$
+    $$J v = \frac{\operatorname{Im} f(a + \mathrm{i} h v)}{h}$$
 
     Nothing is subtracted, so \(h\) can be so small that the result is exact to rounding. The
     function must be analytic and keep the imaginary part. The functions of `refbn` do. A forward

@@ -17,9 +17,7 @@ The mark behind the sentence leads to the check, the id below the check back to 
 from __future__ import annotations
 
 import ast
-import io
 import re
-import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
@@ -29,24 +27,19 @@ from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.inlinepatterns import LinkInlineProcessor
 from markdown.preprocessors import Preprocessor
+from markdown.treeprocessors import Treeprocessor
 
-from _kit.observed import Observations, observe
+from _kit.checks import ID, Check, CheckError, is_assertion, read_checks
+from _kit.observed import observe
 from _kit.page import Block, Page, PageError, page_of
 from _kit.prose import PLACES, blank
 
-ID = r"[a-z0-9]+(?:-[a-z0-9]+)*"
-_COMMENT = re.compile(rf"#\s*claims?\s+({ID}(?:\s*,\s*{ID})*)\s*(?::\s*(.+))?$")
-_MARK = re.compile(r'\]\{(claim|cited|hunch)(?:="([^"]*)")?\}')
-
-
-@dataclass
-class Check:
-    """An assertion that holds a claim."""
-
-    block: Block
-    line: int  # of the page
-    reason: str  # for the tolerance
-    observations: Observations = field(default_factory=Observations)
+_MARK = re.compile(r'\]\{(\w+)(?:="([^"]*)")?\}')
+KINDS = {
+    "claim": 'Write {claim="short-name"}: small letters, digits, hyphens.',
+    "cited": 'Write {cited="Author, year"}.',
+    "hunch": "Write {hunch} alone.",
+}
 
 
 @dataclass
@@ -55,7 +48,7 @@ class Claim:
 
     id: str
     line: int
-    checks: list[Check] = field(default_factory=list)
+    checks: list[tuple[Block, Check]] = field(default_factory=list)
 
 
 class ClaimsExtension(Extension):
@@ -66,7 +59,9 @@ class ClaimsExtension(Extension):
         opened = _Open(md)
         md.preprocessors.register(opened, "claims-open", 997)
         md.preprocessors.register(_Close(md, opened), "claims-close", 24.3)
-        md.inlinePatterns.register(_Sentence(r"\[", md), "claims", 175)  # links: 170 and below
+        sentence = _Sentence(r"\[", md)
+        md.inlinePatterns.register(sentence, "claims", 175)  # links: 170 and below
+        md.treeprocessors.register(_Unread(md, sentence), "claims-unread", 10)  # inline marks: 20
 
 
 class _Open(Preprocessor):
@@ -85,7 +80,8 @@ class _Open(Preprocessor):
                 checks[block.number] = dict(_checks(page, block, claims))
         for claim in claims.values():
             if not claim.checks:
-                raise _error(page, claim.line, f"the claim {claim.id!r} has no check.", CHECK)
+                remedy = f"Write behind an assert of the page: # claim {claim.id}: and the reason."
+                raise _error(page, claim.line, f"the claim {claim.id!r} has no check.", remedy)
 
         def rewrite(block: Block, tree: ast.Module) -> ast.Module:
             return _observed(page, tree, checks.get(block.number, {}))
@@ -99,7 +95,6 @@ MARK = (  # as raw HTML: the builder, which looks for the target of a link, know
     '<a class="claim-mark" href="#check-{}" title="Checked: see the check"'
     ' aria-label="Checked: see the check">✓</a>'
 )
-CHECK = "Write behind an assert of the page: # claim {id}: reason for the tolerance."
 
 
 def _error(page: Page, line: int, what: str, remedy: str) -> PageError:
@@ -109,86 +104,56 @@ def _error(page: Page, line: int, what: str, remedy: str) -> PageError:
 def _claims(page: Page) -> Iterator[tuple[str, Claim]]:
     """Yield the claims in the prose of a page."""
     seen: dict[str, int] = {}
-    for mark in _MARK.finditer(blank(PLACES, page.prose)):
-        line, (kind, name) = page.line_of(mark.start()), mark.groups()
+    for mark, line in _marks(page):
+        kind, name = mark.groups()
         if not page.is_file:
             raise PageError(page.name, f"only a page can hold {mark[0]!r}.", "Put it into a page.")
+        if kind not in KINDS:
+            raise _error(page, line, f"there is no mark {mark[0][1:]}.", " ".join(KINDS.values()))
+        if bool(name) == (kind == "hunch") or (kind == "claim" and not re.fullmatch(ID, name)):
+            raise _error(page, line, f"the mark {mark[0][1:]} cannot be read.", KINDS[kind])
+        if kind == "claim" and name in seen:
+            what = f"the claim {name!r} stands twice, first in line {seen[name]}."
+            raise _error(page, line, what, "Give one of them another id.")
         if kind == "claim":
-            if not re.fullmatch(ID, name or ""):
-                remedy = 'Write {claim="short-name"}: small letters, digits, hyphens.'
-                raise _error(page, line, f"a claim needs an id; got {name!r}.", remedy)
-            if name in seen:
-                what = f"the claim {name!r} stands twice, first in line {seen[name]}."
-                raise _error(page, line, what, "Give one of them another id.")
             seen[name] = line
             yield name, Claim(name, line)
-        elif (kind == "cited") != bool(name):
-            remedy = 'Write {cited="Author, year"}, and {hunch} alone.'
-            raise _error(page, line, f"{mark[0][1:]} cannot be read.", remedy)
+
+
+def _marks(page: Page) -> Iterator[tuple[re.Match[str], int]]:
+    """Yield the marks in the prose of a page, and their lines."""
+    for mark in _MARK.finditer(blank(PLACES, page.prose)):
+        yield mark, page.line_of(mark.start())
 
 
 def _checks(page: Page, block: Block, claims: dict[str, Claim]) -> Iterator[tuple[int, Check]]:
-    """Yield the checks of a block by the line of their statement; note them with their claims."""
-    statements = list(_assertions(block))
-    for line, comment in _comments(block.code):
-        place = block.line + line
-        found = _COMMENT.match(comment)
-        if not found:
-            if re.match(r"#\s*claims?\b.*-|#\s*claims?\s*[:=]", comment):
-                raise _error(page, place, f"{comment!r} names no claim.", CHECK)
-            continue
-        holder = [s for s in statements if s.lineno <= line <= (s.end_lineno or 0)]
-        if not holder:
-            what = f"{comment!r} must stand behind an assert or an assert_allclose."
-            raise _error(page, place, what, "Put it behind the assertion that is the check.")
-        check = Check(block, block.line + holder[0].lineno, found[2] or "")
-        for name in re.split(r"\s*,\s*", found[1]):
-            if name not in claims:
-                what = f"the check of {name!r} belongs to no claim of this page."
-                raise _error(page, place, what, f'Write [Sentence.]{{claim="{name}"}} in the text.')
-            claims[name].checks.append(check)
+    """Yield the checks of a block by their line in the page; note them with their claims."""
+    try:
+        checks = list(read_checks(block.code))
+    except CheckError as error:
+        line, what, remedy = error.args
+        raise _error(page, block.line + line, what, remedy) from error
+    for check in checks:
+        line = block.line + check.line
         if 'source="none"' in block.header:
             what = "a check must be shown; its block is hidden."
-            raise _error(page, place, what, 'Write source="fold" instead of source="none".')
-        names = re.split(r"\s*,\s*", found[1])
-        anchors = page.anchors.setdefault(block.number, [])
-        anchors += [a for a in (f"check-{name}" for name in names) if a not in anchors]
-        yield check.line, check
-
-
-def _comments(code: str) -> Iterator[tuple[int, str]]:
-    """Yield line and text of the comments in a piece of code; nothing if Python cannot read it."""
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(code).readline):
-            if token.type == tokenize.COMMENT:
-                yield token.start[0], token.string
-    except (tokenize.TokenError, SyntaxError):
-        return  # running the block tells it better
-
-
-def _assertions(block: Block) -> Iterator[ast.stmt]:
-    """Yield the statements of a block that can be checks."""
-    try:
-        tree = ast.parse(block.code)
-    except SyntaxError:
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assert) or (isinstance(node, ast.Expr) and _is_allclose(node)):
-            yield node
-
-
-def _is_allclose(node: ast.Expr) -> bool:
-    call = node.value
-    name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
-    return name.rpartition(".")[2] == "assert_allclose"
+            raise _error(page, line, what, 'Write source="fold" instead of source="none".')
+        for name in check.names:
+            if name not in claims:
+                what = f"the check of {name!r} belongs to no claim of this page."
+                raise _error(page, line, what, f'Write [Sentence.]{{claim="{name}"}} in the text.')
+            if not claims[name].checks:  # the mark leads to the first
+                page.anchors.setdefault(block.number, []).append(f"check-{name}")
+            claims[name].checks.append((block, check))
+        yield line, check
 
 
 def _observed(page: Page, tree: ast.Module, checks: dict[int, Check]) -> ast.Module:
     """Let the checks of a block note what they compare."""
     for node in ast.walk(tree):
         check = checks.get(getattr(node, "lineno", -1))
-        if check and isinstance(node, ast.Assert | ast.Expr):
-            name = f"__check_{check.line}__"
+        if check and is_assertion(node):
+            name = f"__check_{node.lineno}__"
             page.namespace[name] = check.observations
             observe(node, name)
     return ast.fix_missing_locations(tree)
@@ -204,16 +169,16 @@ class _Close(Preprocessor):
     def run(self, lines: list[str]) -> list[str]:
         page = page_of(self.md)
         for claim in self.opened.claims.values():
-            for check in claim.checks:
+            for block, check in claim.checks:
                 if not check.observations:
                     what = f"the check of the claim {claim.id!r} did not run."
                     remedy = "Let the block reach it: no branch or function may pass it by."
-                    raise _error(page, check.line, what, remedy)
+                    raise _error(page, block.line + check.line, what, remedy)
         if self.opened.claims:
             page.record["claims"] = {
                 claim.id: [
                     {"observed": o, "required": r, "reason": check.reason}
-                    for check in claim.checks
+                    for _, check in claim.checks
                     for o, r in check.observations.rows()
                 ]
                 for claim in self.opened.claims.values()
@@ -225,15 +190,36 @@ def _note(claims: dict[str, Claim], block: Block) -> str:
     """Return what the checks of a block found, as HTML."""
     notes = []
     for claim in claims.values():
-        rows = [r for c in claim.checks if c.block is block for r in c.observations.rows()]
+        rows = [r for b, check in claim.checks if b is block for r in check.observations.rows()]
         if rows:
             found = "; ".join(escape(" ".join(part for part in row if part)) for row in rows)
             notes.append(f'<li><a href="#claim-{claim.id}">{claim.id}</a>: {found}</li>')
     return f'<ul class="checks">{"".join(notes)}</ul>' if notes else ""
 
 
+class _Unread(Treeprocessor):
+    """Looks that every mark was read as one."""
+
+    def __init__(self, md: Markdown, sentence: _Sentence) -> None:
+        super().__init__(md)
+        self.sentence = sentence
+
+    def run(self, root: Element) -> None:  # noqa: ARG002 (Python-Markdown's signature)
+        page = page_of(self.md)
+        for mark, line in _marks(page):
+            if mark[0] not in self.sentence.read:
+                remedy = (
+                    "Open the sentence with a [, in the same paragraph, and close others in it."
+                )
+                raise _error(page, line, f"no sentence ends with {mark[0]}.", remedy)
+
+
 class _Sentence(LinkInlineProcessor):
     """Marks a sentence that is checked, cited, or a hunch."""
+
+    def __init__(self, pattern: str, md: Markdown) -> None:
+        super().__init__(pattern, md)
+        self.read: set[str] = set()  # the marks that were read
 
     def handleMatch(  # type: ignore[override] # noqa: N802 (Python-Markdown's name)
         self, m: re.Match[str], data: str
@@ -243,6 +229,7 @@ class _Sentence(LinkInlineProcessor):
         mark = _MARK.match(data, index - 1) if handled else None
         if mark is None:
             return None, None, None
+        self.read.add(mark[0])
         element = Element("span", {"class": mark[1]})
         element.text = text
         if mark[1] == "claim":

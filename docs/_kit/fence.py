@@ -7,8 +7,9 @@ r"""The executing fence: code is shown, run, and followed by what it printed.
     ```python exec="off"                      Python that is shown and not run, on purpose
 
 Other languages are shown. A language or an option that does not exist stops the build, and so does
-Python that says nothing about `exec`. It stands on markdown-exec for Markdown inside Markdown, and
-on SuperFences for the fences; only running the code is our own.
+Python that says nothing about `exec`. A comment that is a number, `# (1)`, is shown as a mark that
+is not copied; it stands for an item of the list below the block. The fence stands on markdown-exec
+for Markdown inside Markdown, and on SuperFences for the fences; only running the code is our own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ LANGUAGES = sorted({alias for _, aliases, _, _ in get_all_lexers() for alias in 
 PYTHON = {*get_lexer_by_name("python").aliases, *get_lexer_by_name("pycon").aliases} - {"python"}
 DEFAULTS = {"source": "above", "result": "text"}
 SHOWN = {"title", "hl_lines", "linenums"}
+_NUMBER = re.compile(r'[ \t]*(?:<span class="w">[ \t]*</span>)?<span class="c1"># \((\d+)\)</span>')
 EXECUTED = SHOWN | {"exec", "id", "raises", "result", "source"}
 
 
@@ -182,7 +184,8 @@ def _highlight(
     """Return the code as SuperFences shows it."""
     fences: Any = md.preprocessors["fenced_code_block"]
     shown = {name: options[name] for name in SHOWN if name in options}
-    return str(fences.highlight(src=source, language=language, options=shown, md=md, **given))
+    code = str(fences.highlight(src=source, language=language, options=shown, md=md, **given))
+    return _NUMBER.sub(r'<span class="note" role="img" aria-label="note \1"></span>', code)
 
 
 def _choice(wrong: str, known: list[str]) -> str:

@@ -44,6 +44,8 @@ STYLE = Path(__file__).with_name("figure.mplstyle")
 
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _ROLE = re.compile(r"--(role-[a-z]+):\s*(#[0-9a-f]{6})")
+_NUMBER = re.compile(r"-?\d+\.\d+")
+_REFERENCE = re.compile(r"#([\w-]+)(?=\)|$|\s)")
 
 
 class ForeignColourError(ValueError):
@@ -123,41 +125,66 @@ def _figure(
     roles: dict[str, str],
 ) -> str:
     """Return the figure that a block left, as HTML."""
+    name, left = take(page, block, options, run, "figure", NAMES)
+    try:
+        svg = to_text(to_svg(left["fig"], name, roles), name, left["title"], left["alt"])
+    except ForeignColourError as error:
+        raise PageError(page.where(block), str(error), COLOUR_REMEDY) from error
+    caption = caption_of(md, page, block, name, left)
+    return f'<figure id="{name}">{svg}{caption}</figure>'
+
+
+COLOUR_REMEDY = 'Use C0, C1, .. for the roles, "black", or a grey such as "0.35".'
+
+
+def take(
+    page: Page, block: Block, options: dict[str, str], run: Run, kind: str, names: dict[str, type]
+) -> tuple[str, dict[str, Any]]:
+    """Return the id of a block's figure, new in its page, and the names that the block left.
+
+    Args:
+        page: The page.
+        block: The block.
+        options: Its options.
+        run: What it left.
+        kind: What it is called in messages.
+        names: What it must leave, with the types.
+
+    Raises:
+        PageError: If it has no id of its own, if it printed, or if a name is missing.
+    """
     where = page.where(block)
     if "id" not in options:
-        raise PageError(where, "a figure must have an id.", 'Add id="..." to the block.')
+        raise PageError(where, f"a {kind} must have an id.", 'Add id="..." to the block.')
     if run.output or run.error:
         remedy = "Take out the print, or print in a block of its own."
-        raise PageError(where, f"a figure block must not print; got {run.output!r}.", remedy)
-    left: dict[str, Any] = {name: run.namespace.get(name) for name in NAMES}
-    for name, kind in NAMES.items():
-        if name not in run.assigned or not isinstance(left[name], kind) or not left[name]:
-            what = f"a figure block must leave {name!r}, a {kind.__name__}; got {left[name]!r}."
+        raise PageError(where, f"a {kind} block must not print; got {run.output!r}.", remedy)
+    left: dict[str, Any] = {name: run.namespace.get(name) for name in names}
+    for name, type_ in names.items():
+        if name not in run.assigned or not isinstance(left[name], type_) or not left[name]:
+            what = f"a {kind} block must leave {name!r}, a {type_.__name__}; got {left[name]!r}."
             raise PageError(where, what, f"Set {name} in this block.")
     name = f"fig-{options['id']}"
     if name in page.ids or not re.fullmatch(r"[\w-]+", name):
         remedy = "Choose another id, of letters, digits and hyphens."
         raise PageError(where, f"the id {options['id']!r} is taken or is none.", remedy)
     page.ids.add(name)
-    try:
-        svg = inline_svg(left["fig"], name, roles, left["title"], left["alt"])
-    except ForeignColourError as error:
-        remedy = 'Use C0, C1, .. for the roles, "black", or a grey such as "0.35".'
-        raise PageError(where, str(error), remedy) from error
+    return name, left
+
+
+def caption_of(md: Markdown, page: Page, block: Block, name: str, left: dict[str, Any]) -> str:
+    """Return the caption of a figure, as HTML, from the title and caption that its block left."""
     text = f"**{left['title']}.** {left['caption']}"
-    caption = render_markdown(md, page, block, text, f"{name}-")
-    return f'<figure id="{name}">{svg}<figcaption>{caption}</figcaption></figure>'
+    return f"<figcaption>{render_markdown(md, page, block, text, f'{name}-')}</figcaption>"
 
 
-def inline_svg(fig: Any, name: str, roles: dict[str, str], title: str, alt: str) -> str:
+def to_svg(fig: Figure, name: str, roles: dict[str, str]) -> ET.Element:
     """Return a Matplotlib figure as an SVG element to stand inside a page.
 
     Args:
         fig: The figure; it is closed.
         name: Prefix of all ids in it, unique in the page.
         roles: What to write for a colour.
-        title: Its title.
-        alt: Its description for those who cannot see it.
 
     Returns:
         The element, without inline styles, dates or foreign fonts.
@@ -178,7 +205,8 @@ def inline_svg(fig: Any, name: str, roles: dict[str, str], title: str, alt: str)
         raise ForeignColourError("a figure must be drawn in lines and areas; it holds pixels.")
     for element in root.iter():
         _plain_attributes(element, roles)
-        _prefix_ids(element, name)
+        _round(element)
+    _shorten_ids(root, name)
     for attribute in ("width", "height", "version"):
         del root.attrib[attribute]
     root.attrib |= {
@@ -186,6 +214,18 @@ def inline_svg(fig: Any, name: str, roles: dict[str, str], title: str, alt: str)
         "role": "img",
         "aria-labelledby": f"{name}-title {name}-alt",
     }
+    return root
+
+
+def to_text(root: ET.Element, name: str, title: str, alt: str) -> str:
+    """Return an SVG element as text, with a title and a description for who cannot see it.
+
+    Args:
+        root: The element.
+        name: The prefix of its ids.
+        title: Its title.
+        alt: Its description.
+    """
     described = f'<title id="{name}-title">{escape(title)}</title>'
     described += f'<desc id="{name}-alt">{escape(alt)}</desc>'
     ET.register_namespace("", _SVG)
@@ -224,15 +264,41 @@ def _colour(value: str, roles: dict[str, str]) -> str:
     raise ForeignColourError(f"a figure must keep to the colours of the site; it uses {value}.")
 
 
-def _prefix_ids(element: ET.Element, name: str) -> None:
-    """Make ids and references to them unique in the page."""
-    if "id" in element.attrib:
-        element.set("id", f"{name}-{element.attrib['id']}")
-    link = element.attrib.pop(f"{{{_LINK}}}href", None)
-    if link:
-        element.set("href", f"#{name}-{link.removeprefix('#')}")
+def _round(element: ET.Element) -> None:
+    """Leave out what nobody sees: all but two decimals, and white space between commands.
+
+    A drawing is 360 units wide; a hundredth of one is a fiftieth of a pixel in a desktop's column.
+    """
     for key, value in element.attrib.items():
-        element.set(key, value.replace("url(#", f"url(#{name}-"))
+        if key != "id" and "#" not in value:
+            element.set(key, _NUMBER.sub(lambda found: f"{round(float(found[0]), 2) + 0:g}", value))
+    if "d" in element.attrib:
+        element.set("d", re.sub(r"\s*([A-Za-z])\s*", r"\1", element.attrib["d"]).strip())
+    if element.get("transform", "").startswith("rotate(-0 "):
+        del element.attrib["transform"]
+    if not (element.text or "").strip():
+        element.text = None
+    element.tail = None
+
+
+def _shorten_ids(root: ET.Element, name: str) -> None:
+    """Number the ids that are referred to, unique in the page, and drop the others.
+
+    Matplotlib's ids of markers and clips are hashes of what they look like, so those of two frames
+    of a slider may differ where these numbers do not.
+    """
+    for element in root.iter():
+        if link := element.attrib.pop(f"{{{_LINK}}}href", None):
+            element.set("href", link)
+    values = " ".join(value for element in root.iter() for value in element.attrib.values())
+    referred = set(_REFERENCE.findall(values))
+    short: dict[str, str] = {}
+    for element in root.iter():
+        if (old := element.attrib.pop("id", "")) in referred:
+            element.set("id", short.setdefault(old, f"{name}-{len(short) + 1}"))
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            element.set(key, _REFERENCE.sub(lambda found: f"#{short[found[1]]}", value))
 
 
 def makeExtension(**kwargs: Any) -> FigureExtension:  # noqa: N802 (Python-Markdown's name)

@@ -12,16 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _kit import facts, head, lean, mend, overview, policy, styles
+from _kit import facts, head, lean, mend, overview, policy, social, styles, valid
 from _kit.built import Site
 
 STEPS: list[Callable[[Site], None]] = [  # in this order
     overview.claims,
     overview.status,
     facts.write,
+    head.describe,
+    social.write,
+    valid.take_out_what_is_invalid,
     mend.theme,
     lean.figures,
-    head.describe,
     head.preload,
     styles.gather,
     policy.protect,  # last: it allows the scripts that the other steps left

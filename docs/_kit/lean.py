@@ -13,7 +13,7 @@ from _kit.built import Site
 
 _FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
 _DRAWING = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
-_PLACES = re.compile(r'(?<=\s)(?:d|x|y|points|viewBox)="[^"]*"')
+_PLACES = re.compile(r'(?<=\s)(?:data-)?(?:d|x|y|cx|cy|x1|x2|y1|y2|width|height|points|viewBox)="[^"]*"')
 _NUMBER = re.compile(r"-?\d+\.\d{2,}")
 _BETWEEN = re.compile(r">\s+<")
 _UNTURNED = re.compile(r' transform="rotate\(-?0 [^)]*\)"')

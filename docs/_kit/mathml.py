@@ -11,6 +11,7 @@ import re
 from html import unescape
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element
 
 from markdown import Markdown
@@ -18,10 +19,19 @@ from markdown.extensions import Extension
 from markdown.treeprocessors import Treeprocessor
 from math_core import LatexError, LatexToMathML
 
-from _kit.page import PageError, find_line
+from _kit.page import PageError, Refuse, annotators, find_line, page_of
 
 _WRAPPED = re.compile(r"\\([(\[])(.*)\\[)\]]", re.DOTALL)  # how arithmatex marks a formula
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\t]")
+_ENTITY = re.compile(r"&(?!(?:lt|gt|amp|quot|#\w+);)\w+;")  # those that XML does not know
+
+# A strict policy for styles drops those that stand in the page, so the style sheet has them.
+_CLASSES = {
+    "text-align: right;justify-items: end;padding-right: 0;": "right",  # aligned, before the &
+    "text-align: left;justify-items: start;padding-left: 0;": "left",  # and behind it
+    "text-align: left;justify-items: start;padding-right: 0;": "case",  # cases, before the &
+    "text-align: left;justify-items: start;padding-right: 0;padding-left:1em;": "when",
+}
 
 
 class MathMLExtension(Extension):
@@ -39,20 +49,21 @@ class MathMLExtension(Extension):
         """Let arithmatex find the formulas, and translate them when all inline marks are done."""
         md.registerExtensions(["pymdownx.arithmatex"], {"pymdownx.arithmatex": {"generic": True}})
         sources = [Path(folder) for folder in self.getConfig("sources")]
-        translator = Translator(sources, self.getConfig("macros"))
+        translator = Translator(md, sources, self.getConfig("macros"))
         md.treeprocessors.register(_Formulas(md, translator), "mathml", 15)  # inline marks: 20
 
 
 class Translator:
     """LaTeX to MathML, strictly."""
 
-    def __init__(self, sources: list[Path], macros: dict[str, str]) -> None:
+    def __init__(self, md: Markdown, sources: list[Path], macros: dict[str, str]) -> None:
         """Keep the macros, and where to look for the line of a formula that is wrong."""
+        self._md = md
         self._sources = sources
         self._converter = LatexToMathML(macros=macros, fancy_error=False)
 
-    def __call__(self, latex: str, *, display: bool) -> str:
-        """Translate one formula.
+    def __call__(self, latex: str, *, display: bool) -> Element:
+        """Translate one formula, and do to it what other extensions want done.
 
         Args:
             latex: The formula without its dollars.
@@ -62,25 +73,41 @@ class Translator:
             A `<math>` element.
 
         Raises:
-            PageError: If it is empty, holds a control character or a comment, or does not parse.
+            PageError: If it is empty, holds a control character or a comment, or does not parse; or
+                if one of the others refuses it.
         """
+
+        def refuse(what: str, remedy: str) -> PageError:
+            return self._error(latex, display, what, remedy)
+
+        math = self._parsed(latex, refuse, display=display)
+        for annotate in annotators.values():
+            math = annotate(math, refuse)
+        return math
+
+    def _parsed(self, latex: str, refuse: Refuse, *, display: bool) -> Element:
         if not latex.strip():
-            raise self._error(latex, display, "it is empty.", "Write it, or a plain dollar as \\$.")
+            raise refuse("it is empty.", "Write it, or a plain dollar as \\$.")
         if _CONTROL.search(latex):
             remedy = 'Make the docstring raw: r"""...""".'
-            raise self._error(latex, display, "it holds a control character.", remedy)
+            raise refuse("it holds a control character.", remedy)
         if re.search(r"(?<!\\)%", latex):
-            raise self._error(latex, display, "% begins a comment in LaTeX.", "Write \\%.")
+            raise refuse("% begins a comment in LaTeX.", "Write \\%.")
         try:
-            return self._converter.convert_with_local_state(latex, displaystyle=display)
+            text = self._converter.convert_with_local_state(latex, displaystyle=display)
         except LatexError as error:
             what = f"LaTeX cannot be read: {error}."
             remedy = "Mend the formula; math-core's documentation lists the commands that it knows."
-            raise self._error(latex, display, what, remedy) from error
+            raise refuse(what, remedy) from error
+        math = ET.fromstring(_ENTITY.sub(lambda entity: unescape(entity[0]), text))  # noqa: S314 (made by math-core)
+        for element in math.iter():
+            _tidy(element, refuse)
+        return math
 
     def _error(self, latex: str, display: bool, what: str, remedy: str) -> PageError:  # noqa: FBT001
-        written = f"$$ {latex} $$" if display else f"${latex}$"
-        where = find_line(self._sources, written)
+        marks = [("$$ ", " $$"), ("\\[ ", " \\]")] if display else [("$", "$"), ("\\(", "\\)")]
+        places = [find_line(self._sources, f"{before}{latex}{after}") for before, after in marks]
+        where = next((place for place in places if ":" in place), page_of(self._md).where())
         return PageError(f"{where}: formula {latex.strip()!r}", what, remedy)
 
     def leftover(self, text: str) -> PageError:
@@ -90,6 +117,17 @@ class Translator:
             f"there is a dollar that encloses no formula, in {text.strip()!r}.",
             "Write \\$ for a plain dollar; put $$ .. $$ in a paragraph of its own.",
         )
+
+
+def _tidy(element: Element, refuse: Refuse) -> None:
+    """Take out of an element what HTML or a strict policy for styles does not allow."""
+    if element.get("scriptlevel") == "0":  # as it is by itself
+        del element.attrib["scriptlevel"]
+    if style := element.attrib.pop("style", None):
+        if style not in _CLASSES:
+            what = f"it needs the style {style!r}, and no page can have styles of its own."
+            raise refuse(what, "Write it otherwise; of the environments, aligned and cases work.")
+        element.set("class", _CLASSES[style])
 
 
 class _Formulas(Treeprocessor):
@@ -115,7 +153,11 @@ class _Formulas(Treeprocessor):
         display = wrapped[1] == "["
         latex = unescape(wrapped[2]) if display else wrapped[2]  # arithmatex escapes only these
         element.set("class", "formula" if display else "symbol")
-        element.text = self.md.htmlStash.store(self.translate(latex, display=display))
+        math = self.translate(latex, display=display)
+        if title := math.attrib.pop("title", None):  # HTML allows none inside a formula
+            element.set("title", title)
+        html = ET.tostring(math, encoding="unicode").replace(" />", "/>")
+        element.text = self.md.htmlStash.store(html)
         if not display:  # keep a full stop on the line of the formula before it
             mark = re.match(r"[^\s\w\x02]*", element.tail or "")[0]  # type: ignore[index] # it matches always
             element.text += mark

@@ -143,19 +143,21 @@ def _row(signs: str, sides: list[Any]) -> tuple[float, Row]:
         left, right = np.broadcast_arrays(*(np.asarray(s, dtype=np.float64) for s in sides))
         gaps = (left - right) * (1 if signs in "<≤" else -1)
         worst = np.unravel_index(np.argmax(gaps), gaps.shape)
-        return float(gaps[worst]), (_text(left[worst]), f"{signs} {_text(right[worst])}")
+        near, far = float(left[worst]), float(right[worst])
+        digits = next((d for d in range(3, 17) if f"{near:.{d}g}" != f"{far:.{d}g}"), 3)
+        return float(gaps[worst]), (_text(near, digits), f"{signs} {_text(far, digits)}")
     except (TypeError, ValueError):
         return 0.0, (_text(sides[0]), f"{signs} {_text(sides[1])}")
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, digits: int = 3) -> str:
     """Return a value in a few characters."""
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
     if isinstance(value, int | np.integer):
         return str(value)
     if isinstance(value, float | np.floating):
-        return re.sub(r"e([+-]?)0*(\d)", r"e\1\2", f"{float(value):.3g}").replace("e+", "e")
+        return re.sub(r"e([+-]?)0*(\d)", r"e\1\2", f"{float(value):.{digits}g}").replace("e+", "e")
     if isinstance(value, np.ndarray) and value.size == 1:
         return _text(value.item())
     if isinstance(value, np.ndarray):

@@ -50,10 +50,12 @@ def _claims_of(page: Built) -> str:
     """Return the claims of a page as a table."""
     rows = []
     for name, sentence in _CLAIM.findall(page.html):
-        found = [_of_check(check) for check in page.record["claims"][name]]
-        cells = "".join(f"<td>{'<br>'.join(column)}</td>" for column in zip(*found, strict=True))
+        checks = [
+            f"<td>{o}</td><td>{r}</td>" for o, r in map(_of_check, page.record["claims"][name])
+        ]
         link = f'<a href="/{page.path}#claim-{name}"><code>{name}</code></a>'
-        rows.append(f'<tr id="{name}"><td>{_plain(sentence)} {link}</td>{cells}</tr>')
+        first = f'<td rowspan="{len(checks)}">{_plain(sentence)} {link}</td>'
+        rows.append(f'<tr id="{name}">{first}{"</tr><tr>".join(checks)}</tr>')
     head = "<th>claim</th><th>observed</th><th>must be</th>"
     return (
         f'<h2 id="{_slug(page)}">{_link(page)}</h2>\n<table class="claims">'

@@ -228,6 +228,30 @@ class Page:
             raise ValueError("it printed something")
         return value
 
+    def call(self, block: Block, function: Callable[[], Any], remedy: str) -> tuple[Any, str]:
+        """Call what a block left behind, under the conditions under which the block ran.
+
+        Args:
+            block: The block.
+            function: What to call, without arguments.
+            remedy: What to do if it fails.
+
+        Returns:
+            What it returned, and what it printed.
+
+        Raises:
+            PageError: If it raises, warns or exits.
+        """
+        output = io.StringIO()
+        try:
+            with _unchanged(), _captured(output):
+                return function(), output.getvalue()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:
+            error = self._failure(block, raised, output.getvalue(), None, remedy)
+            raise error from raised
+
     def _parsed(self, block: Block) -> ast.Module:
         """Return the code of a block with the page's line numbers."""
         try:
@@ -250,11 +274,17 @@ class Page:
         return next((f.lineno or 0 for f in frames if f.filename == self.name), 0)
 
     def _failure(
-        self, block: Block, raised: BaseException, output: str, raises: str | None
+        self,
+        block: Block,
+        raised: BaseException,
+        output: str,
+        raises: str | None,
+        remedy: str = "",
     ) -> PageError:
         """Return the error for a block that failed, with the statement and what it printed."""
         line = self._line(raised)
-        statement = block.code.split("\n")[line - block.line - 1].strip() if line else ""
+        inside = 0 < line - block.line <= block.code.count("\n") + 1
+        statement = block.code.split("\n")[line - block.line - 1].strip() if inside else ""
         what = "".join(traceback.format_exception_only(raised)).strip()
         message = [f"line {line} raised {what}", f"    {statement}"] if line else [f"{what}"]
         if raises in _names(raised):
@@ -265,7 +295,9 @@ class Page:
             message.insert(0, f"the block must raise {raises}, as it declares, but")
         if output:
             message += ["  It had printed:", textwrap.indent(output.rstrip(), "    ")]
-        remedy = f'Mend the code, or declare the error with raises="{type(raised).__name__}".'
+        remedy = remedy or (
+            f'Mend the code, or declare the error with raises="{type(raised).__name__}".'
+        )
         if isinstance(raised, AssertionError):
             remedy = "Find out which is wrong, the page or the code that it describes."
         elif isinstance(raised, Warning):
@@ -282,6 +314,10 @@ Listener = Callable[[Block | None], None]
 Renderer = Callable[[Markdown, Page, Block, dict[str, str], Run], str]
 results: dict[str, Renderer] = {}
 """How to show what a block left behind, as HTML, by the value of its option `result`."""
+
+Refuse = Callable[[str, str], PageError]  # of what is wrong, and what to do about it
+annotators: dict[str, Callable[[Element, Refuse], Element]] = {}
+"""What is done to each formula once it is MathML, by name. A `title` is for what is around it."""
 
 
 def start_afresh(modules: list[str]) -> None:
@@ -513,9 +549,18 @@ def _names(raised: BaseException) -> list[str]:
 
 
 def _assigned(tree: ast.Module) -> set[str]:
-    """Return the names that a block gives a value."""
-    names = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
-    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    """Return the names that a block gives a value, itself and not inside a function of its."""
+    names: set[str] = set()
+    nodes: list[ast.AST] = [tree]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        nodes += ast.iter_child_nodes(node)
+    return names
 
 
 class MeddlingError(Exception):

@@ -13,6 +13,7 @@ too. A number that is typed on purpose says what it is: a citation, a version or
 from __future__ import annotations
 
 import ast
+import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from markdown.extensions import Extension
 from markdown.preprocessors import Preprocessor
 
 from _kit.page import Block, Page, PageError, page_of
-from _kit.prose import FIELD, PLACES
+from _kit.prose import FIELD, PLACES, blank
 
 MARKS = ("cited", "version", "definition")
 
@@ -96,6 +97,9 @@ class _Insert(Preprocessor):
 
 def _find(page: Page) -> Iterator[Value]:
     """Yield the values in the prose of a page."""
+    if slip := re.search(r"\{\{|\}\}", blank(PLACES, page.prose)):
+        where = f"{page.name}:{page.line_of(slip.start())}"
+        raise PageError(where, f"{slip[0]} holds no value.", "Write {{ expression }}, with spaces.")
     for place in PLACES.finditer(page.prose):
         if place["code"]:
             continue
@@ -128,6 +132,8 @@ def _written(page: Page, value: Value) -> str:
     except Exception as error:
         what = f"it raised {type(error).__name__}: {error}."
         remedy = "A value sees what the blocks above it left, and may neither warn nor print."
+        if difflib.get_close_matches(mark, MARKS, n=1):
+            remedy = f"Typed numbers are marked with one of {', '.join(MARKS)}."
         raise PageError(where, what, remedy) from error
     return _typeset(str(text), in_formula=value.in_formula)
 

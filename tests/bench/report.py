@@ -56,7 +56,7 @@ def tables(results):
         for shape, what, bar, figure, met in bars(results)
     ]
     parts = [
-        "## The bars",
+        "## The bars { #bars }",
         "What refbn is meant to reach, and whether it did. Both is forward and backward.",
         table(("shape", "passes", "bar", "measured", "state"), rows, left=5),
     ]
@@ -65,12 +65,21 @@ def tables(results):
         unit, factor = SHORT_UNIT if row["refbn"].forward[1] < SHORT else LONG_UNIT
         lines = [line(name, result, row["refbn"], factor) for name, result in row.items()]
         parts += [
-            f"## {shape}",
+            heading(shape),
             f"One array has {size:.3g} MiB. Times are in {unit}.",
             table(("", "forward", "÷ refbn", "both", "÷ refbn"), lines),
         ]
-    parts += ["## Extra memory", "MiB beyond inputs and outputs: forward / both.", memory(results)]
+    parts += [
+        "## Extra memory { #memory }",
+        "MiB beyond inputs and outputs: forward / both.",
+        memory(results),
+    ]
     return "\n\n".join(parts) + "\n"
+
+
+def heading(shape):
+    """Return the heading of a shape, with an id that stays."""
+    return f"## {shape} {{ #shape-{'-'.join(map(str, shape))} }}"
 
 
 def line(name, result, ours, factor):
@@ -140,7 +149,9 @@ def processor():
 
 
 PAGE = """\
-# Benchmark
+<!-- numbers: written by make bench -->
+
+# Benchmark { #benchmark }
 
 How long a training step of batch norm takes, and how much memory: `refbn` beside PyTorch, three other implementations on NumPy, and the lines that every tutorial has.
 

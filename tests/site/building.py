@@ -1,14 +1,32 @@
 """How the tests build sites, ours or tiny ones laid out like it: in a process of their own."""
 
+import contextlib
+import functools
+import http.server
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+CHECKERS = ROOT / "tests/site/node_modules"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
 
 
-def build(folder, *flags):
+def needs(*names):
+    """Mark tests that need programs, or packages of tests/site/package.json."""
+    missing = [name for name in names if not (shutil.which(name) or (CHECKERS / name).exists())]
+    remedy = "'apt-get install nodejs npm default-jre-headless', then 'make test'"
+    reason = f"needs {', '.join(missing)}: on Debian {remedy}"
+    return pytest.mark.skipif(bool(missing), reason=reason)
+
+
+def build(folder, *flags, **environment):
     """Run mkdocs in a folder that has docs/ and refbn/; return exit code and messages."""
     return subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", *flags],
@@ -18,12 +36,28 @@ def build(folder, *flags):
             "PYTHONPATH": f"{folder}:{folder}/docs",
             "NO_MKDOCS_2_WARNING": "1",
             "SOURCE_DATE_EPOCH": "1",  # as in the Makefile: no page and no archive holds a time
-        },
+        }
+        | environment,
         capture_output=True,
         text=True,
         check=False,
         timeout=600,
     )
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def served(folder):
+    """Serve a folder on a free port of this machine, and return the address."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 class Site:
@@ -39,6 +73,7 @@ class Site:
         (folder / "docs").mkdir()
         (folder / "docs/assets").symlink_to(ROOT / "docs/assets")
         (folder / "docs/_kit").symlink_to(ROOT / "docs/_kit")
+        (folder / "docs/_theme").symlink_to(ROOT / "docs/_theme")
         (folder / "refbn").symlink_to(ROOT / "refbn")
 
     def write(self, text, page="index.md"):

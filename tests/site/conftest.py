@@ -1,7 +1,12 @@
 """Sites to look at: a tiny one for each test, and the real one, built once."""
 
+import functools
+import http.server
+import threading
+
 import pytest
-from building import ROOT, Site, build
+from building import CHROMIUM, ROOT, SIZES, Site, build
+from playwright.sync_api import sync_playwright
 
 
 @pytest.fixture
@@ -17,3 +22,67 @@ def built_site(tmp_path_factory):
     built = build(ROOT, "--strict", "--site-dir", str(target))
     assert built.returncode == 0, built.stderr
     return target
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def address(built_site):
+    """Serve the built site on a free port of this machine."""
+    handler = functools.partial(_Quiet, directory=str(built_site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Start Chromium once, without asking anybody for anything."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Return a function that opens a page and notes what goes wrong in it."""
+    contexts = []
+
+    def open_page(name, size="desktop", scheme="light", **settings):
+        width, height = SIZES[size]
+        context = chromium.new_context(
+            **{
+                "viewport": {"width": width, "height": height},
+                "color_scheme": scheme,
+                "permissions": ["clipboard-read", "clipboard-write"],
+            }
+            | settings
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.slips = []
+        page.on("console", lambda m: m.type in {"error", "warning"} and page.slips.append(m.text))
+        page.on("pageerror", lambda error: page.slips.append(str(error)))
+        page.on("requestfailed", lambda request: page.slips.append(f"failed: {request.url}"))
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith((address, "data:", "blob:"))
+                or page.slips.append(f"another host: {request.url}")
+            ),
+        )
+        page.goto(address + name)
+        page.wait_for_load_state("networkidle")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()

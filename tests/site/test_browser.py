@@ -1,16 +1,7 @@
 """The real site in a real browser: on a desktop and on a phone, in light and in dark."""
 
-import functools
-import http.server
-import shutil
-import threading
-
 import pytest
-from building import ROOT
-from playwright.sync_api import sync_playwright
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
+from building import CHROMIUM, ROOT, SIZES
 
 pytestmark = [
     pytest.mark.browser,
@@ -25,67 +16,6 @@ PAGES = sorted(
     for path in (ROOT / "docs").rglob("*.md")
     if not {"_kit", "assets"} & set(path.parts)
 )
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        """Say nothing."""
-
-
-@pytest.fixture(scope="session")
-def address(built_site):
-    """Serve the built site on a free port of this machine."""
-    handler = functools.partial(_Quiet, directory=str(built_site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """Start Chromium once, without asking anybody for anything."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(chromium, address):
-    """Return a function that opens a page and notes what goes wrong in it."""
-    contexts = []
-
-    def open_page(name, size="desktop", scheme="light"):
-        width, height = SIZES[size]
-        context = chromium.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme=scheme,
-            permissions=["clipboard-read", "clipboard-write"],
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.slips = []
-        page.on("console", lambda m: m.type in {"error", "warning"} and page.slips.append(m.text))
-        page.on("pageerror", lambda error: page.slips.append(str(error)))
-        page.on("requestfailed", lambda request: page.slips.append(f"failed: {request.url}"))
-        page.on(
-            "request",
-            lambda request: (
-                request.url.startswith((address, "data:", "blob:"))
-                or page.slips.append(f"another host: {request.url}")
-            ),
-        )
-        page.goto(address + name)
-        page.wait_for_load_state("networkidle")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
 
 
 # In a page: what is wider than the page, and formulas and figures that cannot be seen.
@@ -181,6 +111,23 @@ def test_formulas_are_set_in_the_site_s_own_mathematical_font(visit):
         for name in ("tall", "small")
     ]
     assert heights[0] > 2 * heights[1]
+
+
+def test_a_symbol_in_a_formula_says_what_it_is(visit):
+    """The box around a formula has the title of the symbol that is pointed at, and then none."""
+    page = visit("learn/backward.html")
+    box = page.locator(".formula").first
+    for symbol in box.locator("[data-says]").all()[:3]:
+        symbol.hover()
+        assert box.get_attribute("title") == symbol.get_attribute("data-says")
+    page.locator("h1").hover()
+    assert box.get_attribute("title") is None
+    alone = page.locator(".symbol[title]").first
+    before = alone.get_attribute("title")
+    alone.hover()
+    page.locator("h1").hover()
+    assert alone.get_attribute("title") == before
+    assert page.slips == []
 
 
 def test_code_is_copied_without_its_output(visit):

@@ -24,7 +24,11 @@ assert np.all(y[:1] < y[1:]) and 0 < y[0] < 1  # claim two: because
 ```
 
 ```python exec="on"
-np.testing.assert_allclose(y, y + 1e-13, rtol=0, atol=1e-12)  # claim cell: rounding
+# claim cell: rounding, and
+# more
+np.testing.assert_allclose(
+    y, y + 1e-13, rtol=0, atol=1e-12
+)
 assert np.array_equal(y, y)  # claim cell
 assert 0.1 <= y[0]  # claim cell
 assert y.size == 2, "said"  # claim cell
@@ -65,6 +69,7 @@ def test_a_mark_leads_from_the_sentence_to_its_check_and_back(built):
     back = page.select_one("ul.checks a[href='#claim-below']")
     assert back["href"] == f"#{sentence['id']}"
     assert page.select_one("td > span.claim")["id"] == "claim-cell"
+    assert len(page.find_all(id="check-cell")) == 1  # of the first of its two blocks
 
 
 def test_what_a_check_compared_is_shown(built):
@@ -88,16 +93,17 @@ def test_what_is_not_checked_says_so(built):
 def test_the_page_of_claims_lists_them_all(built):
     """Each claim stands there with its id, its sentence, observed value, bound, reason and page."""
     page = article(built, "more/claims.html")
-    rows = {row["id"]: row for row in page.select("tbody tr")}
+    rows = {row["id"]: row for row in page.select("tbody tr[id]")}
     assert set(rows) == {"below", "two", "cell", "yes"}
     sentence, observed, required = rows["below"].find_all("td")
     assert sentence.get_text() == "All is below x, by y. below"
     assert sentence.a["href"] == "../index.html#claim-below"
     assert observed.get_text() == "0.5"
     assert required.get_text() == "< 1 (nothing is rounded here)"
-    assert (
-        rows["two"].find_all("td")[2].get_text("|") == "≤ 2|< 0.5 |(because)|> 0 and < 1 |(because)"
-    )
+    found = [row.find_all("td")[-1].get_text() for row in page.select("tbody tr")]
+    assert found[1:4] == ["≤ 2", "< 0.5 (because)", "> 0 and < 1 (because)"]  # of two
+    assert found[4:6] == ["≤ 2", "≤ rtol 0, atol 1e-12 (rounding, and more)"]  # of cell
+    assert rows["two"].td["rowspan"] == "3"
     opinions = [item.get_text() for item in page.select("h2#not-checked + ul li")]
     assert opinions == ["may well be (hunch; Page)", "it was (Author, 2015; Page)"]
 
@@ -120,7 +126,7 @@ SLIPS = {
     "a claim without a check": (
         '\nText\n[Yes.]{claim="one"}\n',
         "docs/index.md:3: the claim 'one' has no check.",
-        "Write behind an assert of the page: # claim",
+        "Write behind an assert of the page: # claim one: and the reason.",
     ),
     "a check without a claim": (
         CHECKED,
@@ -134,18 +140,33 @@ SLIPS = {
     ),
     "a claim without an id": (
         "[Yes.]{claim}\n",
-        "docs/index.md:1: a claim needs an id; got None.",
+        "docs/index.md:1: the mark {claim} cannot be read.",
         'Write {claim="short-name"}',
     ),
     "a claim with a wrong id": (
         '[Yes.]{claim="One of"}\n',
-        "docs/index.md:1: a claim needs an id; got 'One of'.",
+        'docs/index.md:1: the mark {claim="One of"} cannot be read.',
         'Write {claim="short-name"}',
     ),
     "a citation of nobody": (
         "[Yes.]{cited}\n",
-        "docs/index.md:1: {cited} cannot be read.",
-        'Write {cited="Author, year"}, and {hunch} alone.',
+        "docs/index.md:1: the mark {cited} cannot be read.",
+        'Write {cited="Author, year"}.',
+    ),
+    "a hunch of somebody": (
+        '[Yes.]{hunch="mine"}\n',
+        'docs/index.md:1: the mark {hunch="mine"} cannot be read.',
+        "Write {hunch} alone.",
+    ),
+    "a misspelt mark": (
+        '[Yes.]{cite="Author, 2015"}\n',
+        'docs/index.md:1: there is no mark {cite="Author, 2015"}.',
+        'Write {cited="Author, year"}.',
+    ),
+    "a sentence that is not opened": (
+        f'Text.\n\nYes.]{{claim="one"}}\n{CHECKED}',
+        'docs/index.md:3: no sentence ends with ]{claim="one"}.',
+        "Open the sentence with a [",
     ),
     "a claim that does not hold": (
         '[Yes.]{claim="one"}\n\n```python exec="on"\nx = 0.5\nassert x < 0.25  # claim one\n```\n',
@@ -159,7 +180,7 @@ SLIPS = {
     ),
     "a check behind something else": (
         '[Yes.]{claim="one"}\n\n```python exec="on"\nx = 1  # claim one\n```\n',
-        "docs/index.md:4: '# claim one' must stand behind an assert or an assert_allclose.",
+        "docs/index.md:4: '# claim one' must stand behind or above an assert or an assert_allclose.",
         "Put it behind the assertion that is the check.",
     ),
     "a check that nobody can see": (

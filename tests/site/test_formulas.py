@@ -88,7 +88,7 @@ def test_every_formula_is_published_as_mathml(site):
     """Inline and display formulas, in text, tables, lists and boxes, each become one element."""
     site.write(
         "# T\n\nText $a$, \\$5 and `$HOME`.\n\n$$\na < b\n$$\n\n- item $c$\n\n| h |\n|---|\n| $d$ |\n\n"
-        "!!! note\n\n    $$\n    \\begin{aligned} e &= f \\\\ g &= h \\end{aligned}\n    $$\n"
+        "!!! note\n\n    $$\n    \\begin{aligned} k &= j \\\\ g &= h \\end{aligned}\n    $$\n"
     )
     built = site.build("--strict")
     assert built.returncode == 0, built.stderr

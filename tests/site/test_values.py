@@ -75,6 +75,16 @@ SLIPS = {
         "docs/index.md:6: {{ 1 + }}: Python cannot read it",
         "Write it as in the braces of an f-string.",
     ),
+    "no spaces": (
+        f"{START}Here {{{{x}}}}.\n",
+        "docs/index.md:6: {{ holds no value.",
+        "Write {{ expression }}, with spaces.",
+    ),
+    "a misspelt mark": (
+        "Here {{ defintion: 1e-5 }}.\n",
+        "docs/index.md:1: {{ defintion: 1e-5 }}: it raised",
+        "Typed numbers are marked with one of cited, version, definition.",
+    ),
     "a warning": (
         f"{START}Here {{{{ np.log(x[0] * 0) }}}}.\n",
         "docs/index.md:6: {{ np.log(x[0] * 0) }}: it raised RuntimeWarning",
