@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 from _kit.page import RECORD_CLOSE, RECORD_OPEN
 
 _RECORD = re.compile(re.escape(RECORD_OPEN) + r"(.*?)" + re.escape(RECORD_CLOSE))
+_TITLE = re.compile(r"<h1[^>]*>(.*?)(?:<a [^>]*class=\"headerlink|</h1>)", re.DOTALL)
+_CANONICAL = re.compile(r'<link rel="canonical" href="([^"]*)"')
 
 
 @dataclass
@@ -20,6 +23,19 @@ class Built:
     path: str  # below the site, for example learn/backward.html
     html: str
     record: dict[str, Any]  # what its run left behind; empty for pages that have no source
+
+    @property
+    def title(self) -> str:
+        """Return the first heading of the page as plain text."""
+        found = _TITLE.search(self.html)
+        words = unescape(re.sub(r"<[^>]*>", "", found[1])) if found else self.path
+        return " ".join(words.split())
+
+    @property
+    def address(self) -> str:
+        """Return the public address of the page; nothing while the site has none."""
+        found = _CANONICAL.search(self.html)
+        return unescape(found[1]) if found else ""
 
     @property
     def root(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from html import escape, unescape
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,7 @@ def _downloads(page: Built) -> str:
 
 def _bibtex(page: Built, cited: dict[str, Any], commit: str, year: str) -> str:
     """Return an entry for a bibliography."""
-    found = re.search(r"<h1[^>]*>(.*?)(?:<a class=\"headerlink|</h1>)", page.html, re.DOTALL)
-    title = unescape(re.sub(r"<[^>]*>", "", found[1])).strip() if found else page.path
-    title = re.sub(r"([&%#_$])", r"\\\1", title)  # as TeX wants them
-    address = re.search(r'<link rel="canonical" href="([^"]*)"', page.html)
+    title = re.sub(r"([&%#_$])", r"\\\1", page.title)  # as TeX wants them
     version = f"version {cited['version']}" if "version" in cited else ""
     fields = {
         "title": title,
@@ -84,7 +81,7 @@ def _bibtex(page: Built, cited: dict[str, Any], commit: str, year: str) -> str:
         "howpublished": cited.get("title", ""),
         "note": ", ".join(filter(None, [version, commit and f"commit {commit}"])),
         "year": year,
-        "url": address[1] if address else "",
+        "url": page.address,
     }
     key = re.sub(r"\W+", "-", page.path.removesuffix(".html"))
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]

@@ -12,16 +12,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _kit import download, facts, overview, social, valid
+from _kit import download, facts, head, lean, mend, overview, policy, social, styles, valid
 from _kit.built import Site
 
-STEPS: list[Callable[[Site], None]] = [
+STEPS: list[Callable[[Site], None]] = [  # in this order
     overview.claims,
     overview.status,
     facts.write,
+    head.describe,
     download.write,
     social.write,
     valid.take_out_what_is_invalid,
+    mend.theme,
+    lean.figures,
+    head.preload,
+    styles.gather,
+    policy.protect,  # last: it allows the scripts that the other steps left
 ]
 
 
@@ -35,6 +41,12 @@ def finish(folder: Path) -> None:
     for step in STEPS:
         step(site)
     site.write()
+
+
+def on_startup(command: str, dirty: bool) -> None:  # noqa: ARG001, FBT001 (MkDocs' arguments)
+    """Leave the policy out while writing: `mkdocs serve` puts a script of its own into each page."""
+    if command == "serve":
+        STEPS.remove(policy.protect)
 
 
 def on_post_build(config: Any) -> None:

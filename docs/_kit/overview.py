@@ -18,7 +18,6 @@ _CLAIM = re.compile(
 _OPINION = re.compile(
     r'<span class="(?:cited|hunch)">(.*?)<small> \((.*?)\)</small></span>', re.DOTALL
 )
-_TITLE = re.compile(r"<h1[^>]*>(.*?)<a class=\"headerlink|<h1[^>]*>(.*?)</h1>", re.DOTALL)
 
 
 def claims(site: Site) -> None:
@@ -114,9 +113,7 @@ def _put(site: Site, mark: str, html: str) -> None:
 
 
 def _link(page: Built) -> str:
-    found = _TITLE.search(page.html)
-    title = re.sub(r"<[^>]*>", "", found[1] or found[2]) if found else page.path
-    return f'<a href="/{page.path}">{title}</a>'
+    return f'<a href="/{page.path}">{escape(page.title)}</a>'
 
 
 def _slug(page: Built) -> str:

@@ -28,9 +28,7 @@ _COLUMN = 500  # of the title beside a figure
 _TALLEST = 400  # of the title
 _INK, _QUIET = "#21201d", "#5b5852"
 _STEPS = 12  # from the colour of the page to another
-_TITLE = re.compile(r"<h1[^>]*>(.*?)(?:<a [^>]*class=\"headerlink|</h1>)", re.DOTALL)
 _FIGURE = re.compile(r"<figure[^>]*>.*?(<svg.*?</svg>)", re.DOTALL)
-_CANONICAL = re.compile(r'<link rel="canonical" href="([^"]*)"')
 _DESCRIPTION = re.compile(r'<meta name="description" content="([^"]*)"')
 
 
@@ -47,16 +45,9 @@ def write(site: Site) -> None:
         if page.path == "404.html":  # nobody links to it
             continue
         path = f"assets/social/{page.path.removesuffix('.html')}.png"
-        title = title_of(page)
         figures = _FIGURE.findall(page.html)
-        site.files[path] = card.draw(title, _section(page), figures[0] if figures else None)
-        page.html = page.html.replace("</head>", f"{_tags(page, title, path)}</head>", 1)
-
-
-def title_of(page: Built) -> str:
-    """Return the first heading of a page as plain text."""
-    found = _TITLE.search(page.html)
-    return " ".join(unescape(re.sub(r"<[^>]*>", "", found[1])).split()) if found else page.path
+        site.files[path] = card.draw(page.title, _section(page), figures[0] if figures else None)
+        page.html = page.html.replace("</head>", f"{_tags(page, path)}</head>", 1)
 
 
 def _section(page: Built) -> str:
@@ -64,20 +55,19 @@ def _section(page: Built) -> str:
     return page.path.rpartition("/")[0].replace("-", " ").capitalize()
 
 
-def _tags(page: Built, title: str, picture: str) -> str:
+def _tags(page: Built, picture: str) -> str:
     """Return the tags that name the picture; with whole addresses, where the site's is known."""
-    address = unescape(found[1]) if (found := _CANONICAL.search(page.html)) else ""
-    root = address.removesuffix(page.path) if address else page.root
+    root = page.address.removesuffix(page.path) if page.address else page.root
     description = unescape(found[1]) if (found := _DESCRIPTION.search(page.html)) else ""
     said = {
         "og:type": "website" if page.path == "index.html" else "article",
-        "og:title": title,
+        "og:title": page.title,
         "og:description": description,
-        "og:url": address,
+        "og:url": page.address,
         "og:image": root + picture,
         "og:image:width": SIZE[0],
         "og:image:height": SIZE[1],
-        "og:image:alt": f"The title of the page: {title}",
+        "og:image:alt": f"The title of the page: {page.title}",
     }
     tags = [
         f'<meta property="{name}" content="{escape(str(value))}">'

@@ -1,0 +1,76 @@
+"""What the head of a page says of it: a description for search engines, and its fonts.
+
+The description is how the page begins, which on this site is the answer. A browser learns of a font
+only when it has read the style sheet and found a letter that needs it; naming the fonts in the head
+saves the page from being set twice.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape, unescape
+
+from _kit.built import Site
+
+LENGTH = 155  # of a description; search engines show no more
+FONTS = {  # by what a page must hold to need it
+    r"<body": "assets/fonts/source-serif-4.woff2",
+    r"<code": "assets/fonts/source-code-pro.woff2",
+    r"<math": "assets/fonts/refbn-math.woff2",
+}
+
+_DESCRIPTION = re.compile(r'<meta name="description" content="[^"]*"\s*/?>')
+_TEXT = re.compile(r"<p>(.*?)</p>", re.DOTALL)
+_SPOKEN = re.compile(r'<math\b[^>]*\saria-label="([^"]*)".*?</math>', re.DOTALL)
+_HIDDEN = re.compile(
+    r"<(svg|script|small|annotation)\b.*?</\1>|<a class=\"claim-mark.*?</a>", re.DOTALL
+)
+_SHEET = re.compile(r'[ \t]*<link rel="stylesheet"')
+
+
+def describe(site: Site) -> None:
+    """Give each page the description that its own text begins with.
+
+    Args:
+        site: The built site; its pages are changed.
+    """
+    found = [_DESCRIPTION.search(page.html) for page in site.pages]
+    given = [tag[0] for tag in found if tag]
+    for page, tag in zip(site.pages, found, strict=True):
+        said = _beginning(page.html)
+        if tag and said and given.count(tag[0]) > 1:  # one of its own is the author's
+            new = f'<meta name="description" content="{escape(said)}">'
+            page.html = page.html.replace(tag[0], new, 1)
+
+
+def _beginning(html: str) -> str:
+    """Return the first words of the text of a page."""
+    article = html.partition("<article")[2].partition("</article>")[0]
+    text = ""
+    for paragraph in _TEXT.findall(article):
+        words = re.sub(r"<[^>]*>", "", _SPOKEN.sub(r" \1 ", _HIDDEN.sub("", paragraph)))
+        text = " ".join(f"{text} {unescape(words)}".split())
+        if len(text) > LENGTH / 2:
+            break
+    if len(text) <= LENGTH:
+        return text
+    return text[:LENGTH].rpartition(" ")[0].rstrip(",;:–-") + " …"
+
+
+def preload(site: Site) -> None:
+    """Name the fonts in the head of each page that needs them.
+
+    Args:
+        site: The built site; its pages are changed.
+    """
+    for page in site.pages:
+        sheet = _SHEET.search(page.html)
+        if not sheet:
+            continue
+        root = "/" if 'href="/assets' in page.html else page.root
+        links = [
+            f'<link rel="preload" as="font" type="font/woff2" href="{root}{font}" crossorigin>\n'
+            for mark, font in FONTS.items()
+            if re.search(mark, page.html) and (site.folder / font).exists()
+        ]
+        page.html = page.html[: sheet.start()] + "".join(links) + page.html[sheet.start() :]
