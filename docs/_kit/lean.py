@@ -13,7 +13,9 @@ from _kit.built import Site
 
 _FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
 _DRAWING = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
-_PLACES = re.compile(r'(?<=\s)(?:data-)?(?:d|x|y|cx|cy|x1|x2|y1|y2|width|height|points|viewBox)="[^"]*"')
+_PLACES = re.compile(
+    r'(?<=\s)(?:data-)?(?:d|x|y|cx|cy|x1|x2|y1|y2|width|height|points|viewBox)="[^"]*"'
+)
 _NUMBER = re.compile(r"-?\d+\.\d{2,}")
 _BETWEEN = re.compile(r">\s+<")
 _UNTURNED = re.compile(r' transform="rotate\(-?0 [^)]*\)"')
@@ -32,7 +34,7 @@ def figures(site: Site) -> None:
 def _shorter(drawing: re.Match[str]) -> str:
     """Return a drawing that looks the same."""
     svg = _UNTURNED.sub("", _BETWEEN.sub("><", drawing[0]))
-    return _PLACES.sub(lambda place: re.sub(r"\s+", " ", _NUMBER.sub(_rounded, place[0])), svg)
+    return _PLACES.sub(lambda place: re.sub(" +", " ", _NUMBER.sub(_rounded, place[0])), svg)
 
 
 def _rounded(number: re.Match[str]) -> str:

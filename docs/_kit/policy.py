@@ -50,7 +50,7 @@ def protect(site: Site) -> None:
         if not charset:
             what = "a page must state its character set, or the policy has no place in its head."
             raise PageError(page.path, what, 'Put <meta charset="utf-8"> first in the head.')
-        page.html = f"{page.html[:charset.end()]}\n{meta}{page.html[charset.end():]}"
+        page.html = f"{page.html[: charset.end()]}\n{meta}{page.html[charset.end() :]}"
 
 
 def _policy(html: str) -> str:

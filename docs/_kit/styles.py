@@ -19,14 +19,30 @@ from _kit.page import PageError
 FOLDER = "assets"  # of the new sheet
 SCRIPTS = "assets/**/*.js"  # where classes and elements may come from besides the pages
 
-_STYLED = re.compile(r"<[a-zA-Z](?:[^<>\"']|\"[^\"]*\"|'[^']*')*\sstyle=(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>")
+_STYLED = re.compile(
+    r"<[a-zA-Z](?:[^<>\"']|\"[^\"]*\"|'[^']*')*\sstyle=(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>"
+)
 _STYLE = re.compile(r'\sstyle="([^"]*)"')
 _CLASS = re.compile(r'\sclass="([^"]*)"')
 _SHEET = re.compile(r'[ \t]*<link rel="stylesheet" href="([^":]*)"[^>]*>\n?')
 _URL = re.compile(r"url\(([\"']?)(?!data:|/|https?:)([^\"')]+)\1\)")
 # What the theme's script makes only for pages that have it already, by how its classes begin
 OPTIONAL = (
-    *("abstract", "bug", "danger", "example", "failure", "quote", "tip", "highlighttable", "linenodiv", "md-annotation", "md-author", "md-banner", "md-consent"),
+    *(
+        "abstract",
+        "bug",
+        "danger",
+        "example",
+        "failure",
+        "quote",
+        "tip",
+        "highlighttable",
+        "linenodiv",
+        "md-annotation",
+        "md-author",
+        "md-banner",
+        "md-consent",
+    ),
     *("md-feedback", "md-path", "md-post", "md-progress", "md-social", "md-source", "md-status"),
     *("md-tabs", "md-tag", "md-tooltip", "md-version", "mermaid", "tabbed", "task-list", "twemoji"),
 )
@@ -68,7 +84,9 @@ def _with_class(tag: str, rules: dict[str, str]) -> str:
 
 def _sheets(site: Site) -> list[str]:
     """Return the style sheets of the pages, by their paths, in their order."""
-    lists = {page.path: [_path(page, href) for href in _SHEET.findall(page.html)] for page in site.pages}
+    lists = {
+        page.path: [_path(page, href) for href in _SHEET.findall(page.html)] for page in site.pages
+    }
     longest = max(lists.values(), key=len, default=[])
     for path, sheets in lists.items():
         if sheets != longest:
@@ -93,7 +111,11 @@ def _read(site: Site, sheet: str) -> str:
 def _reduced(site: Site, text: str) -> str:
     """Return a style sheet without what no page and no script of the site asks for."""
     pages = "".join(page.html for page in site.pages)
-    scripts = "".join(path.read_text("utf-8") for path in sorted(site.folder.glob(SCRIPTS)) if "lunr" not in path.parts)
+    scripts = "".join(
+        path.read_text("utf-8")
+        for path in sorted(site.folder.glob(SCRIPTS))
+        if "lunr" not in path.parts
+    )
     classes = {word for names in re.findall(r'\bclass="([^"]*)"', pages) for word in names.split()}
     missing = tuple(part for part in OPTIONAL if not any(word.startswith(part) for word in classes))
     made = set(re.findall(r"[\w-]+", scripts))
