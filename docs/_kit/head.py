@@ -22,7 +22,8 @@ FONTS = {  # by what a page must hold to need it
 
 # From a disk, browsers refuse to preload a font, and say so; they load it all the same.
 _PRELOAD = (
-    'if(location.protocol!=="file:")for(const href of %s){const link=document.createElement("link");'
+    'if(location.protocol!=="file:")for(const href of %s){'
+    'const link=document.createElement("link");'
     'Object.assign(link,{rel:"preload",as:"font",type:"font/woff2",crossOrigin:"",href});'
     "document.head.append(link)}"
 )

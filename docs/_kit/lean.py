@@ -1,8 +1,8 @@
 """Figures without what no eye can see: tenths of a unit are enough.
 
 Matplotlib writes coordinates to a millionth and each tick on lines of its own. A page holds its
-figures, so they are loaded before anything below them is shown. A figure is some hundred units wide;
-half a tenth of one is less than half a pixel of the sharpest screen.
+figures, so they are loaded before anything below them is shown. A figure is some hundred units
+wide; half a tenth of one is less than half a pixel of the sharpest screen.
 """
 
 from __future__ import annotations
