@@ -504,7 +504,6 @@ That was it.
 """
 
 
-@pytest.mark.skipif(not (ROOT / "docs/_kit/exercise.py").exists(), reason="no exercises yet")
 def test_an_exercise_waits_for_its_reader(downloads):
     """A starter is there to be completed; solution and check run, in this order."""
     script = downloads(EXERCISE, "py")
