@@ -44,7 +44,7 @@ def finish(folder: Path) -> None:
 
 
 def on_startup(command: str, dirty: bool) -> None:  # noqa: ARG001, FBT001 (MkDocs' arguments)
-    """Leave the policy out while writing: `mkdocs serve` puts a script of its own into each page."""
+    """Leave the policy out of `mkdocs serve`, which puts a script of its own into each page."""
     if command == "serve":
         STEPS.remove(policy.protect)
 

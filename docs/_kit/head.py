@@ -7,6 +7,7 @@ saves the page from being set twice.
 
 from __future__ import annotations
 
+import json
 import re
 from html import escape, unescape
 
@@ -19,6 +20,13 @@ FONTS = {  # by what a page must hold to need it
     r"<math": "assets/fonts/refbn-math.woff2",
 }
 
+# From a disk, browsers refuse to preload a font, and say so; they load it all the same.
+_PRELOAD = (
+    'if(location.protocol!=="file:")for(const href of %s){'
+    'const link=document.createElement("link");'
+    'Object.assign(link,{rel:"preload",as:"font",type:"font/woff2",crossOrigin:"",href});'
+    "document.head.append(link)}"
+)
 _DESCRIPTION = re.compile(r'<meta name="description" content="[^"]*"\s*/?>')
 _TEXT = re.compile(r"<p>(.*?)</p>", re.DOTALL)
 _SPOKEN = re.compile(r'<math\b[^>]*\saria-label="([^"]*)".*?</math>', re.DOTALL)
@@ -68,9 +76,10 @@ def preload(site: Site) -> None:
         if not sheet:
             continue
         root = "/" if 'href="/assets' in page.html else page.root
-        links = [
-            f'<link rel="preload" as="font" type="font/woff2" href="{root}{font}" crossorigin>\n'
+        fonts = [
+            f"{root}{font}"
             for mark, font in FONTS.items()
             if re.search(mark, page.html) and (site.folder / font).exists()
         ]
-        page.html = page.html[: sheet.start()] + "".join(links) + page.html[sheet.start() :]
+        script = f"<script>{_PRELOAD % json.dumps(fonts)}</script>\n"
+        page.html = page.html[: sheet.start()] + script + page.html[sheet.start() :]

@@ -1,8 +1,8 @@
 """Figures without what no eye can see: tenths of a unit are enough.
 
 Matplotlib writes coordinates to a millionth and each tick on lines of its own. A page holds its
-figures, so they are loaded before anything below them is shown. A figure is some hundred units wide;
-half a tenth of one is less than half a pixel of the sharpest screen.
+figures, so they are loaded before anything below them is shown. A figure is some hundred units
+wide; half a tenth of one is less than half a pixel of the sharpest screen.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def figures(site: Site) -> None:
 def _shorter(drawing: re.Match[str]) -> str:
     """Return a drawing that looks the same."""
     svg = _UNTURNED.sub("", _BETWEEN.sub("><", drawing[0]))
-    return _PLACES.sub(lambda place: re.sub(r"\s+", " ", _NUMBER.sub(_rounded, place[0])), svg)
+    return _PLACES.sub(lambda place: re.sub(" +", " ", _NUMBER.sub(_rounded, place[0])), svg)
 
 
 def _rounded(number: re.Match[str]) -> str:

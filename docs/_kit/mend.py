@@ -1,5 +1,9 @@
 """What the theme gets wrong, or does too early, mended in the built files.
 
+Its script is the largest part of a page, and does nothing for somebody who reads: the search, the
+copy buttons and the palette answer to a pointer or a key. So it is named in the page, and start.js
+fetches it with the first of these.
+
 A mend that finds nothing to mend does nothing, so that the site builds with the next version of the
 theme too; the tests of the built site look at the effects.
 """
@@ -10,12 +14,17 @@ import re
 
 from _kit.built import Site
 
+LATER = ("iframe-worker", r"bundle\.\w+\.min", "notation")
 PAGES = {
     # The search is a dialog, and a dialog has a name.
     r'(<div class="md-search"[^>]* role="dialog")>': r'\1 aria-label="Search">',
     # The corner of a table is the head of nothing.
     r"<th\b[^>]*>\s*</th>": r"<td></td>",
-    # Scripts are fetched at once and run, in their order, when the page is there.
+    # Scripts that answer to the reader wait for one.
+    rf'<script src="([^"]*(?:{"|".join(LATER)})[^"]*)"(?: defer)?>': (
+        r'<script type="text/plain" data-later="\1">'
+    ),
+    # The others are fetched at once and run, in their order, when the page is there.
     r"<script (src=\"[^\"]*\")>": r"<script \1 defer>",
 }
 SCRIPTS = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import difflib
 import io
 import json
 import logging
@@ -318,6 +319,9 @@ Listener = Callable[[Block | None], None]
 Renderer = Callable[[Markdown, Page, Block, dict[str, str], Run], str]
 results: dict[str, Renderer] = {}
 """How to show what a block left behind, as HTML, by the value of its option `result`."""
+Executor = Callable[[Markdown, Page, Block, str], str]
+executors: dict[str, Executor] = {}
+"""How to run and show a block whose `exec` is neither on nor off, by that word, from its code."""
 
 Refuse = Callable[[str, str], PageError]  # of what is wrong, and what to do about it
 annotators: dict[str, Callable[[Element, Refuse], Element]] = {}
@@ -397,6 +401,12 @@ def page_of(md: Markdown) -> Page:
         )
         raise PageError(where, what, "Add _kit.page to markdown_extensions.")
     return _ledgers[md]
+
+
+def choice(wrong: str, known: list[str]) -> str:
+    """Return the remedy for a misspelt word: the one that is meant, or all that there are."""
+    close = difflib.get_close_matches(wrong, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Choose one of {', '.join(known)}."
 
 
 def find_line(roots: list[Path], text: str) -> str:

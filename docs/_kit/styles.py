@@ -1,9 +1,9 @@
 """One style sheet for the built site, with what the site uses and nothing else.
 
 Markdown and the converter of formulas write alignments as `style="text-align: right;"`. A strict
-policy (see policy.py) makes no exception for that, so each such value becomes a class. The sheets of
-theme, plugins and site become one file, because a browser shows nothing before it has them all. Its
-name holds a digest of what is in it, so that hosts may let browsers keep it for ever.
+policy (see policy.py) makes no exception for that, so each such value becomes a class. The sheets
+of theme, plugins and site become one file, because a browser shows nothing before it has them all.
+Its name holds a digest of what is in it, so that hosts may let browsers keep it for ever.
 """
 
 from __future__ import annotations
@@ -28,21 +28,7 @@ _SHEET = re.compile(r'[ \t]*<link rel="stylesheet" href="([^":]*)"[^>]*>\n?')
 _URL = re.compile(r"url\(([\"']?)(?!data:|/|https?:)([^\"')]+)\1\)")
 # What the theme's script makes only for pages that have it already, by how its classes begin
 OPTIONAL = (
-    *(
-        "abstract",
-        "bug",
-        "danger",
-        "example",
-        "failure",
-        "quote",
-        "tip",
-        "highlighttable",
-        "linenodiv",
-        "md-annotation",
-        "md-author",
-        "md-banner",
-        "md-consent",
-    ),
+    *("highlighttable", "linenodiv", "md-annotation", "md-author", "md-banner", "md-consent"),
     *("md-feedback", "md-path", "md-post", "md-progress", "md-social", "md-source", "md-status"),
     *("md-tabs", "md-tag", "md-tooltip", "md-version", "mermaid", "tabbed", "task-list", "twemoji"),
 )

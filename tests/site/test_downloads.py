@@ -16,6 +16,8 @@ import pytest
 from bs4 import BeautifulSoup
 from building import ROOT
 
+from _kit.download.generated import as_markdown
+
 SOURCES = sorted(
     path.relative_to(ROOT / "docs").with_suffix("").as_posix()
     for path in (ROOT / "docs").rglob("*.md")
@@ -499,7 +501,6 @@ That was it.
 """
 
 
-@pytest.mark.skipif(not (ROOT / "docs/_kit/exercise.py").exists(), reason="no exercises yet")
 def test_an_exercise_waits_for_its_reader(downloads):
     """A starter is there to be completed; solution and check run, in this order."""
     script = downloads(EXERCISE, "py")
@@ -541,6 +542,21 @@ assert f(1) == 2
 # %% [markdown]
 # That was it.
 """
+
+
+def test_tables_that_the_build_makes_are_tables_of_markdown():
+    """Cells that span others are spread, and links lead to the Markdown of a page."""
+    head = '<tr><th rowspan="2">a</th><th colspan="2">b</th></tr><tr><th>1</th><th>2</th></tr>'
+    body = '<tr><td rowspan="2"><a href="x.html#y">|x|</a></td><td>3</td><td>4</td></tr>'
+    body += "<tr><td>5</td><td><code>6</code><br>7</td></tr>"
+    html = f"<table><caption>of c</caption><thead>{head}</thead><tbody>{body}</tbody></table>"
+    rows = [
+        "| a | b = 1 | b = 2 |",
+        "| --- | --- | --- |",
+        r"| [\|x\|](x.md#y) | 3 | 4 |",
+        "|  | 5 | `6`; 7 |",
+    ]
+    assert as_markdown(html) == "**of c**\n\n" + "\n".join(rows)
 
 
 BAD = {

@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parent
 ASCII = "".join(map(chr, range(0x20, 0x7F)))
 CODE = ASCII + "\u00a0°±²·×–‘’“”…−"
 PROSE = "".join(sorted(set(CODE + "©÷—•") - set("^`{}\\~@")))
+BOLD_CODE = "".join(c for c in ASCII if c.isalnum() or c in " _.,:=()[]*|'-")  # keywords and names
 SLANTED = "".join(c for c in PROSE if c.isalnum() or c in " ,.;:!?'()/-–—‘’“”…\u00a0")
 LOWER = "αβγδεζηθικλμνξοπρςστυφχψω"
 GREEK = LOWER + "ΓΔΘΛΞΠΣΦΨΩ"
@@ -28,7 +29,7 @@ GREEK = LOWER + "ΓΔΘΛΞΠΣΦΨΩ"
 UPRIGHT = "0123456789abcdefghijklmnopqrstuvwxyzEIV!()+,-./:;<=>[]{|} "
 ITALIC = "abcdefghijklmnopqrstuvwxyzBCDEGHIJKLMNPSTWX"
 ITALIC_GREEK = "αβγδεηθκλμνπρστφω"
-SIGNS = "\u00a0¯±·×ˆ˙˜\u0302\u0332‖…′\u2061\u2062→∂∈∑−√∞≈≠≤≥⊤⋅⋯⌊⌋⏟⟨⟩"  # noqa: PLE2515
+SIGNS = "\u00a0¯±·×ˆ˙˜\u0302\u0332‖…′\u2061\u2062→∂∈∑−√∞≈≠≤≥⊤⋅⋯⌊⌋⏟⟨⟩"
 GROWING = (0, 2, 4)  # of the seven sizes of a bracket or root; larger ones are put together
 
 
@@ -39,7 +40,7 @@ def main() -> None:
     cut(serif.format("latin", "italic"), "source-serif-4-italic.woff2", SLANTED, kerning=False)
     cut(serif.format("greek", "normal"), "source-serif-4-greek.woff2", GREEK, kerning=False)
     cut(code.format("latin", "normal"), "source-code-pro.woff2", CODE)
-    cut(code.format("latin", "normal"), "source-code-pro-bold.woff2", CODE, weight=600)
+    cut(code.format("latin", "normal"), "source-code-pro-bold.woff2", BOLD_CODE, weight=600)
     cut(code.format("greek", "normal"), "source-code-pro-greek.woff2", GREEK)
     cut_math("refbn-math-full.woff2", "refbn-math.woff2")
 

@@ -1,0 +1,44 @@
+/* What a page needs at once: little. The theme's own script is larger than the text of a page, and is
+ * fetched when the reader does something, if it is but to move the pointer; see docs/_kit/mend.py.
+ */
+"use strict";
+(() => {
+  document.documentElement.classList.replace("no-js", "js");
+
+  /* The button for light and dark is shown by the theme's script; its place is kept from the start. */
+  const palettes = [...document.querySelectorAll("input[name=__palette]")];
+  const chosen = palettes[__md_get("__palette")?.index ?? 0];
+  if (chosen) {
+    chosen.checked = true;
+    chosen.nextElementSibling.hidden = false;
+  }
+
+  const events = ["pointermove", "pointerdown", "touchstart", "wheel", "scroll", "keydown", "focusin"];
+  function wake(event) {
+    for (const name of events) removeEventListener(name, wake, true);
+    let last;
+    for (const {dataset} of document.querySelectorAll("script[data-later]")) {
+      last = document.createElement("script");
+      last.src = dataset.later;
+      last.async = false; // one after the other
+      document.body.append(last);
+    }
+    if (event?.type === "keydown" && event.target === document.body) // a shortcut is not lost
+      last?.addEventListener("load", () => document.body.dispatchEvent(new KeyboardEvent("keydown", event)));
+  }
+  for (const name of events) addEventListener(name, wake, {capture: true, passive: true});
+  if (/[?&]h=/.test(location.search)) wake(); // words to be marked
+  if (document.querySelector("#__search:checked, #__drawer:checked")) wake();
+
+  /* What is wider than its place scrolls there; then it can be reached and scrolled with the keys. */
+  addEventListener("load", () => {
+    const observer = new ResizeObserver(entries => {
+      for (const {target} of entries) {
+        if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+        else target.removeAttribute("tabindex");
+      }
+    });
+    const wide = ".formula, .md-typeset__scrollwrap, .md-typeset__table, article pre > code, article table";
+    for (const element of document.querySelectorAll(wide)) observer.observe(element);
+  });
+})();
