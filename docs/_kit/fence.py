@@ -5,6 +5,7 @@ r"""The executing fence: code is shown, run, and followed by what it printed.
     ```python exec="on" result="markdown"     what it prints is Markdown: a table, a sentence
     ```python exec="on" raises="ValueError"   the last statement must raise; the error is shown
     ```python exec="off"                      Python that is shown and not run, on purpose
+    ```python exec="starter"                  as another room says: see `executors` in page.py
 
 Other languages are shown. A language or an option that does not exist stops the build, and so does
 Python that says nothing about `exec`. A comment that is a number, `# (1)`, is shown as a mark that
@@ -14,7 +15,6 @@ for Markdown inside Markdown, and on SuperFences for the fences; only running th
 
 from __future__ import annotations
 
-import difflib
 import re
 from html import escape
 from typing import Any
@@ -22,7 +22,17 @@ from typing import Any
 from markdown import Markdown
 from pygments.lexers import get_all_lexers, get_lexer_by_name
 
-from _kit.page import Block, Page, PageError, Run, page_of, render_markdown, results
+from _kit.page import (
+    Block,
+    Page,
+    PageError,
+    Run,
+    choice,
+    executors,
+    page_of,
+    render_markdown,
+    results,
+)
 
 LANGUAGES = sorted({alias for _, aliases, _, _ in get_all_lexers() for alias in aliases})
 PYTHON = {*get_lexer_by_name("python").aliases, *get_lexer_by_name("pycon").aliases} - {"python"}
@@ -61,13 +71,14 @@ def validate(
         raise page.misread(block)  # the end of a fence whose header could not be read
     if language not in LANGUAGES:
         what = f"there is no language {language!r}." if language else "a fence needs a language."
-        raise PageError(where, what, _choice(language, LANGUAGES) if language else "Write text.")
+        raise PageError(where, what, choice(language, LANGUAGES) if language else "Write text.")
     if language in PYTHON:
         raise PageError(where, f"Python is written python, not {language}.", "Write python.")
     executed = inputs.get("exec") == "on"
     _check_options(where, block.header, inputs, executed)
-    if executed and not (page.is_file and language == "python"):
-        raise PageError(where, "only Python in a page can run.", 'Take out exec="on".')
+    if inputs.get("exec", "off") != "off" and not (page.is_file and language == "python"):
+        remedy = f'Take out exec="{inputs["exec"]}".'
+        raise PageError(where, "only Python in a page can run.", remedy)
     if language == "python" and "exec" not in inputs:
         what = "a block of Python must say whether it runs."
         raise PageError(where, what, 'Write exec="on" or exec="off" behind python.')
@@ -82,16 +93,20 @@ def _check_options(where: str, header: str, inputs: dict[str, str], executed: bo
         if name not in allowed:
             kind = "an executed block" if executed else "a block that is only shown"
             what = f"{kind} has no option {name!r}."
-            raise PageError(where, what, _choice(name, sorted(allowed)))
+            raise PageError(where, what, choice(name, sorted(allowed)))
         if len(re.findall(rf"\b{name}=", re.sub(r'"[^"]*"', "", header))) > 1:
             raise PageError(where, f"the option {name!r} stands twice.", "Take one of them out.")
     if not all(inputs.values()):
         raise PageError(where, "an option cannot be empty.", "Give it a value, or take it out.")
-    values = {"exec": ["on", "off"], "source": ["above", "fold", "none"], "result": sorted(results)}
+    values = {
+        "exec": ["on", "off", *sorted(executors)],
+        "source": ["above", "fold", "none"],
+        "result": sorted(results),
+    }
     for name, known in values.items():
         if name in inputs and inputs[name] not in known:
             what = f"{name} cannot be {inputs[name]!r}."
-            raise PageError(where, what, _choice(inputs[name], known))
+            raise PageError(where, what, choice(inputs[name], known))
 
 
 def render(
@@ -124,6 +139,8 @@ def render(
         code = _highlight(md, source, language, options, kwargs)
         if options.get("exec") == "on":
             code = _run(md, page, block, options, code)
+        elif options.get("exec") in executors:
+            code = executors[options["exec"]](md, page, block, code)
         elif options.get("exec") == "off":
             code = f'<div class="not-run">{code}</div>'
         page.ended(block)
@@ -150,7 +167,7 @@ def _run(md: Markdown, page: Page, block: Block, options: dict[str, str], code: 
         shown = anchors
     else:
         shown = f"{anchors}{code}{notes}"
-    return f'<div class="run">{shown}{result}</div>'
+    return f'<div class="run{"" if result else " silent"}">{shown}{result}</div>'
 
 
 def as_text(md: Markdown, page: Page, block: Block, options: dict[str, str], run: Run) -> str:  # noqa: ARG001 (a Renderer)
@@ -186,9 +203,3 @@ def _highlight(
     shown = {name: options[name] for name in SHOWN if name in options}
     code = str(fences.highlight(src=source, language=language, options=shown, md=md, **given))
     return _NUMBER.sub(r'<span class="note" role="img" aria-label="note \1"></span>', code)
-
-
-def _choice(wrong: str, known: list[str]) -> str:
-    """Return the remedy for a misspelt word."""
-    close = difflib.get_close_matches(wrong, known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Choose one of {', '.join(known)}."

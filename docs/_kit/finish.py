@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _kit import facts, head, lean, mend, overview, policy, social, styles, valid
+from _kit import download, facts, head, lean, mend, overview, policy, social, styles, valid
 from _kit.built import Site
 
 STEPS: list[Callable[[Site], None]] = [  # in this order
@@ -20,6 +20,7 @@ STEPS: list[Callable[[Site], None]] = [  # in this order
     overview.status,
     facts.write,
     head.describe,
+    download.write,
     social.write,
     valid.take_out_what_is_invalid,
     mend.theme,

@@ -19,10 +19,9 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
 from markdown import Markdown
-from pymdownx.blocks import BlocksExtension
-from pymdownx.blocks.block import Block
 
-from _kit.page import PageError, Refuse, annotators, find_line
+from _kit.page import Refuse, annotators, page_of
+from _kit.slashes import Slashes, SlashesExtension
 from _kit.spoken import BRACES, SIGNS, Reader, UnreadableError
 from _kit.symbols import LETTERS, Notation, Symbol, key, read_notation
 
@@ -128,25 +127,25 @@ def _fuse(parent: Element, keys: list[str]) -> None:
             parent[i : i + len(keys)] = [scripted]
 
 
-class _Table(Block):  # type: ignore[misc] # pymdownx has no types
+class _Table(Slashes):
     """The table of a group of symbols."""
 
     NAME = "notation"
-    ARGUMENT = True
 
-    def on_create(self, parent: Element) -> Element:
+    def build(self, parent: Element) -> Element:
+        """Return the table."""
         notation: Notation = self.config["notation"]()
         symbols = notation.group(self.argument)
         if not symbols:
-            where = find_line([Path(self.config["docs"])], f"/// notation | {self.argument}")
             groups = ", ".join(dict.fromkeys(symbol.group for symbol in notation.symbols))
             what = f"the notation has no group {self.argument!r}."
-            raise PageError(where, what, f"Choose one of {groups}.")
+            raise self.error(what, f"Choose one of {groups}.")
         columns = {
             title: name
             for title, name in COLUMNS.items()
             if any(getattr(symbol, name) for symbol in symbols)
         }
+        page_of(self.md).made[f"notation | {self.argument}"] = _markdown(symbols, columns)
         table = SubElement(SubElement(parent, "div", {"class": "notation"}), "table")
         head = SubElement(SubElement(table, "thead"), "tr")
         for title in ("Symbol", *columns):
@@ -155,6 +154,19 @@ class _Table(Block):  # type: ignore[misc] # pymdownx has no types
         for symbol in symbols:
             _row(body, symbol, list(columns.values()))
         return table
+
+
+def _markdown(symbols: list[Symbol], columns: dict[str, str]) -> str:
+    """Return the table as Markdown, for the downloads."""
+    rows = [["Symbol", *columns], ["---"] * (len(columns) + 1)]
+    for symbol in symbols:
+        given = {name: getattr(symbol, name) for name in columns.values()}
+        if given.get("code"):
+            given["code"] = f"`{given['code']}`"
+        rows.append([f"${symbol.latex}$", *given.values()])
+    return "\n".join(
+        "| " + " | ".join(c.replace("|", r"\vert ") for c in row) + " |" for row in rows
+    )
 
 
 def _row(body: Element, symbol: Symbol, columns: list[str]) -> None:
@@ -172,7 +184,7 @@ def _row(body: Element, symbol: Symbol, columns: list[str]) -> None:
         cell.text = text
 
 
-class NotationExtension(BlocksExtension):  # type: ignore[misc] # idem
+class NotationExtension(SlashesExtension):
     """Checks and explains every formula of a page or of docstrings; makes the tables of symbols."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -180,19 +192,19 @@ class NotationExtension(BlocksExtension):  # type: ignore[misc] # idem
         self.config = {
             "file": ["docs/_kit/notation.toml", "The symbols"],
             "css": ["docs/assets/site.css", "Style sheet that defines the roles"],
-            "docs": ["docs", "Folder of the pages, to find a line in them"],
         }
         super().__init__(**kwargs)
 
-    def extendMarkdownBlocks(self, md: Markdown, blocks: Any) -> None:  # noqa: ARG002, N802 (pymdownx's)
+    def extendMarkdownBlocks(self, md: Markdown, manager: Any) -> None:  # noqa: N802 (pymdownx's)
         """Read the notation, and put it to work."""
+        super().extendMarkdownBlocks(md, manager)
         notation = self._notation()
 
         def annotated(math: Element, refuse: Refuse) -> Element:
             return annotate(math, notation, refuse)
 
         annotators["notation"] = annotated
-        blocks.register(_Table, {"notation": self._notation, "docs": self.getConfig("docs")})
+        manager.register(_Table, {"notation": self._notation})
 
     def _notation(self) -> Notation:
         file, css = self.getConfig("file"), Path(self.getConfig("css"))

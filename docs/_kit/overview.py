@@ -108,7 +108,8 @@ def _put(site: Site, mark: str, html: str) -> None:
     """Put HTML in the place of a mark, and mend its links for where it stands."""
     for page in site.pages:
         here = html.replace('href="/', f'href="{page.root}')
-        page.html = page.html.replace(f"<!-- {mark} -->", here)
+        marked = f"<!-- {mark} -->{here}<!-- /{mark} -->"
+        page.html = page.html.replace(f"<!-- {mark} -->", marked)
 
 
 def _link(page: Built) -> str:

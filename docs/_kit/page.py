@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import difflib
 import io
 import json
 import logging
@@ -95,6 +96,8 @@ class Page:
     prose: str = ""  # the source line by line; what stands in fences is left out
     first_line: int = 1  # of the prose, in its file
     namespace: dict[str, Any] = field(default_factory=dict)
+    runs: dict[int, Run] = field(default_factory=dict)  # by the number of the block
+    made: dict[str, str] = field(default_factory=dict)  # by a line of slashes, as Markdown
     seen: int = 0
     ids: set[str] = field(default_factory=set)
     record: dict[str, Any] = field(default_factory=dict)  # JSON: what finish.py is to know
@@ -203,7 +206,9 @@ class Page:
                 f"the block must raise {raises}, as it declares; it raised nothing.",
                 f'Mend the code, or take out raises="{raises}".',
             )
-        return Run(output.getvalue(), error, self.namespace, _assigned(tree))
+        run = Run(output.getvalue(), error, self.namespace, _assigned(tree))
+        self.runs[block.number] = run
+        return run
 
     def begin(self) -> None:
         """Make the namespace, if no block has run yet."""
@@ -314,6 +319,9 @@ Listener = Callable[[Block | None], None]
 Renderer = Callable[[Markdown, Page, Block, dict[str, str], Run], str]
 results: dict[str, Renderer] = {}
 """How to show what a block left behind, as HTML, by the value of its option `result`."""
+Executor = Callable[[Markdown, Page, Block, str], str]
+executors: dict[str, Executor] = {}
+"""How to run and show a block whose `exec` is neither on nor off, by that word, from its code."""
 
 Refuse = Callable[[str, str], PageError]  # of what is wrong, and what to do about it
 annotators: dict[str, Callable[[Element, Refuse], Element]] = {}
@@ -393,6 +401,12 @@ def page_of(md: Markdown) -> Page:
         )
         raise PageError(where, what, "Add _kit.page to markdown_extensions.")
     return _ledgers[md]
+
+
+def choice(wrong: str, known: list[str]) -> str:
+    """Return the remedy for a misspelt word: the one that is meant, or all that there are."""
+    close = difflib.get_close_matches(wrong, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Choose one of {', '.join(known)}."
 
 
 def find_line(roots: list[Path], text: str) -> str:

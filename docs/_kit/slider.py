@@ -29,7 +29,7 @@ import itertools
 import math
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from numbers import Real
@@ -377,29 +377,35 @@ def _tables(frames: list[dict[str, str]], controls: list[Control]) -> tuple[str,
 
 
 def _table(on: list[int], group: dict[str, Varying], controls: list[Control]) -> str:
+    key = next(iter(group.values())).key
     across = controls[on.pop()] if len(on) > 1 else None
     down = [controls[i] for i in on]
-    heads = [f'<th scope="col">{escape(control.label)}</th>' for control in down]
-    caption = ""
+    rows = ' rowspan="2"' if across else ""
+    head = "".join(f'<th scope="col"{rows}>{escape(c.label)}</th>' for c in down)
     if across:
+        columns = "".join(f'<th scope="col">{escape(text)}</th>' for text in across.texts)
         caption = f'<caption class="readout">{escape(next(iter(group)))}</caption>'
-        heads += [
-            f'<th scope="col">{escape(across.label)} = {escape(t)}</th>' for t in across.texts
-        ]
+        width = len(across.texts)
+        head += (
+            f'<th scope="colgroup" colspan="{width}">{escape(across.label)}</th></tr><tr>{columns}'
+        )
     else:
-        heads += [f'<th scope="col" class="readout">{escape(name)}</th>' for name in group]
-    cells = iter(itertools.chain(*zip(*(v.values for v in group.values()), strict=True)))
-    width = len(heads) - len(down)
+        caption, width = "", len(group)
+        head += "".join(f'<th scope="col" class="readout">{escape(name)}</th>' for name in group)
+    body = _body(
+        down, width, itertools.chain(*zip(*(v.values for v in group.values()), strict=True))
+    )
+    return f'<table data-on="{key}">{caption}<thead><tr>{head}</tr></thead>{body}</table>'
+
+
+def _body(down: list[Control], width: int, cells: Iterator[str]) -> str:
+    """Return the rows of a table: for each combination of controls, its texts and some cells."""
     rows = []
-    for left in itertools.product(*(control.texts for control in down)):
-        row = "".join(f'<th scope="row">{escape(text)}</th>' for text in left)
+    for texts in itertools.product(*(control.texts for control in down)):
+        row = "".join(f'<th scope="row">{escape(text)}</th>' for text in texts)
         row += "".join(f"<td>{escape(cell)}</td>" for cell in itertools.islice(cells, width))
         rows.append(f"<tr>{row}</tr>")
-    key = next(iter(group.values())).key
-    return (
-        f'<table data-on="{key}">{caption}<thead><tr>{"".join(heads)}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table>"
-    )
+    return f"<tbody>{''.join(rows)}</tbody>"
 
 
 def _weigh(html: str, still: str) -> None:

@@ -144,3 +144,15 @@ def test_a_figure_has_no_style_of_its_own(site):
     assert 'stroke="var(--role-batch)"' in svg
     assert 'fill="var(--role-parameter)"' in svg
     assert not re.findall(r"#[0-9a-f]{6}", svg)
+
+
+def test_a_figure_is_drawn_to_two_decimals(site):
+    """No number in a drawing has more than two decimals, and no id stands there for nothing."""
+    site.write(BLOCK.format(name="f"))
+    assert site.build("--strict").returncode == 0
+    svg = BeautifulSoup(site.html(), "html.parser").find("figure").svg
+    values = [value for e in svg.find_all(True) for value in e.attrs.values()]
+    assert any(re.search(r"\.\d\d", value) for value in values)
+    assert not [value for value in values if re.search(r"\.\d\d\d", value)]
+    named = {e["id"] for e in svg.find_all(id=True)} - {"fig-f-title", "fig-f-alt"}
+    assert named == set(re.findall(r"#([\w-]+)", str(svg)))

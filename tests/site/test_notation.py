@@ -369,7 +369,7 @@ def test_the_table_of_a_group_is_made_from_the_file(site):
     site.write("# T\n\nBefore.\n\n/// notation | bacth\n///\n")
     built = site.build("--no-strict", "--quiet")
     assert built.returncode == 1
-    assert "docs/index.md:5: the notation has no group 'bacth'." in built.stderr
+    assert "docs/index.md:5: notation: the notation has no group 'bacth'." in built.stderr
 
 
 @pytest.mark.xdist_group("site")

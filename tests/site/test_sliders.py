@@ -291,9 +291,11 @@ def test_a_value_is_told_by_the_controls_on_which_it_depends(converted):
         [[cell.text for cell in row.find_all(["th", "td"])] for row in table.find_all("tr")]
         for table in BeautifulSoup(html, "html.parser").find_all("table")
     ]
+    assert BeautifulSoup(html, "html.parser").caption.text == "end"
     assert tables == [
         [
-            ["slope a", "offset = 2", "offset = 3"],
+            ["slope a", "offset"],
+            ["2", "3"],
             ["−1", "1", "2"],
             ["0", "2", "3"],
             ["1", "3", "4"],
@@ -519,12 +521,13 @@ def shown(figure):
 
 def picked(figure, sizes, places):
     """Return what a slider has to show in a frame."""
-    varying = [
-        ET.Element("e", dict(e.attrs.items()))
-        for e in figure.svg.find_all(True)
-        if any(key.startswith("data-") for key in e.attrs)
-    ]
-    return [decoded(element, sizes, places) for element in varying], told(figure, sizes, places)
+    elements = []
+    for element in figure.svg.find_all(True):
+        if any(key.startswith("data-") for key in element.attrs):
+            plain = ET.Element("e", dict(element.attrs))
+            plain.text = element.get_text()
+            elements.append(decoded(plain, sizes, places))
+    return elements, told(figure, sizes, places)
 
 
 def svg_of(html, slider):
