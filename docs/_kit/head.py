@@ -81,10 +81,9 @@ def preload(site: Site) -> None:
         sheet = _SHEET.search(page.html)
         if not sheet:
             continue
-        root = "/" if 'href="/assets' in page.html else page.root
         text = _ELSEWHERE.sub(_without_letters, page.html)
         fonts = [
-            f"{root}{FOLDER}/{name}.woff2"
+            f"{page.root}{FOLDER}/{name}.woff2"
             for name, mark in FONTS.items()
             if re.search(mark, text) and (site.folder / FOLDER / f"{name}.woff2").exists()
         ]
