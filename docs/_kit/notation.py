@@ -46,7 +46,7 @@ def annotate(math: Element, notation: Notation, refuse: Refuse) -> Element:
     marking = _Marking(notation, refuse)
     marking.visit(math)
     try:
-        sentence = Reader(marking.names, notation.accents).sentence(math)
+        sentence = Reader(marking.names).sentence(math)
     except UnreadableError as error:
         what = f"it has no spoken form, because of {error}."
         raise refuse(what, "Write it otherwise, or teach spoken.py to read it.") from error
@@ -77,7 +77,7 @@ class _Marking:
         if symbol and element.tag != "math":
             self.names[element] = symbol.spoken
             self.marks[element] = symbol
-        elif self._is_unknown(element) and not (words and element.tag == "mtext"):
+        elif _is_unknown(element) and not (words and element.tag == "mtext"):
             near = self.notation.nearest(element)
             hint = f"Did you mean {near.latex} ({near.spoken})? " if near else ""
             what = f"there is no symbol {''.join(element.itertext())!r} in the notation."
@@ -91,18 +91,19 @@ class _Marking:
             if element.tag in {"msub", "msubsup"}:
                 self._mark_with_scripts(element)
 
-    def _is_unknown(self, element: Element) -> bool:
-        """Tell whether an element is a letter, a word or an accent that should be a symbol."""
-        if element.tag == "mover" and element.get("accent") == "true":
-            return element[1].text not in {*self.notation.accents, *BRACES}
-        return element.tag in {"mi", "mtext"} and element.text not in SIGNS
-
     def _mark_with_scripts(self, element: Element) -> None:
         """Let a symbol and its index be one mark; with a power it may be another symbol."""
         if symbol := self.marks.pop(element[0], None):
             power = Element("msup")
             power.extend([element[0], element[-1]])
             self.marks[element] = self.notation.known.get(key(power), symbol)
+
+
+def _is_unknown(element: Element) -> bool:
+    """Tell whether an element is a letter, a word or an accent that should be a symbol."""
+    if element.tag == "mover" and element.get("accent") == "true":
+        return element[1].text not in BRACES
+    return element.tag in {"mi", "mtext"} and element.text not in SIGNS
 
 
 def _is_brace(element: Element) -> bool:

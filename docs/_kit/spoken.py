@@ -80,7 +80,6 @@ class Reader:
     """Reads formulas aloud."""
 
     names: Mapping[Element, str]  # what symbols are called; of functions it ends with "of"
-    accents: Mapping[str, str]  # for example {"‾": "the mean of"}
 
     def sentence(self, math: Element) -> str:
         """Return a formula as a sentence, without the full stop.
@@ -167,7 +166,6 @@ class Reader:
             "msubsup": self._scripted,
             "munder": self._limits,
             "munderover": self._limits,
-            "mover": self._accent,
         }.get(element.tag, _leaf)
         return read(element)
 
@@ -239,13 +237,6 @@ class Reader:
         reach = f"from {limits} to {upper[0]}" if upper else f"over {limits}"
         name = PREFIXES[_sign(base)]
         return Phrase(f"the {name} {reach} of", PREFIX, end=name)
-
-    def _accent(self, element: Element) -> Phrase:
-        sign = _sign(element[1])
-        if sign not in self.accents:
-            raise UnreadableError(f"<mover> with {sign!r}")
-        inner = self._row([element[0]])
-        return _about(self.accents[sign], _join(inner), _is_simple(inner))
 
 
 def _leaf(element: Element) -> Phrase:

@@ -66,7 +66,6 @@ class Notation:
     symbols: list[Symbol] = field(default_factory=list)
     known: dict[str, Symbol] = field(default_factory=dict)  # by the key of their MathML
     long: list[list[str]] = field(default_factory=list)  # keys of several elements, as of dx
-    accents: dict[str, str] = field(default_factory=dict)  # how those over anything are read
 
     def group(self, name: str) -> list[Symbol]:
         """Return the symbols of a group, in the order of the file."""
@@ -181,7 +180,7 @@ def _add(notation: Notation, where: str, symbol: Symbol) -> None:
                 raise PageError(where, what, "Take one out, or let them differ.")
     notation.symbols.append(symbol)
     if symbol.group == OPERATORS:
-        _add_operator(notation, where, symbol, math)
+        _add_operator(where, symbol, math)
     elif (look := key(math)) in notation.known:
         what = f"it looks like {notation.known[look].latex}, which has an entry."
         raise PageError(where, what, "Take one out.")
@@ -191,13 +190,11 @@ def _add(notation: Notation, where: str, symbol: Symbol) -> None:
             notation.long.append([key(part) for part in math])
 
 
-def _add_operator(notation: Notation, where: str, symbol: Symbol, math: Element) -> None:
-    """Learn how an accent is read; of other signs check that they are read as the entry says."""
+def _add_operator(where: str, symbol: Symbol, math: Element) -> None:
+    """Check that a sign is read as the entry says."""
     names = {part: str(part.text) for part in math.iter("mi") if part.text in {"a", "b"}}
-    if len(math) == 1 and math[0].tag == "mover" and symbol.spoken.endswith(" a"):
-        notation.accents[str(math[0][1].text)] = symbol.spoken.removesuffix(" a")
     try:
-        read = Reader(names, notation.accents).sentence(math)
+        read = Reader(names).sentence(math)
     except UnreadableError as error:
         read = f"nothing, because of {error}"
     if read != symbol.spoken:

@@ -20,10 +20,6 @@ LEFT = {
         r"Attribute “scriptlevel” not allowed on element “mtable”",
         r'<mtable displaystyle="true" scriptlevel="0">',
     ),
-    "math-core writes the bar over several letters so, in an element of its own": (
-        r"Text run starts with a composing character",
-        r"\">\u0332</mo>",
-    ),
 }
 
 
