@@ -11,6 +11,7 @@ from typing import Any
 
 from _kit.page import RECORD_CLOSE, RECORD_OPEN
 
+_ABSOLUTE = re.compile(r'<link rel="stylesheet" href="(/[^"]*?)assets/')
 _RECORD = re.compile(re.escape(RECORD_OPEN) + r"(.*?)" + re.escape(RECORD_CLOSE))
 _TITLE = re.compile(r"<h1[^>]*>(.*?)(?:<a [^>]*class=\"headerlink|</h1>)", re.DOTALL)
 _CANONICAL = re.compile(r'<link rel="canonical" href="([^"]*)"')
@@ -39,8 +40,12 @@ class Built:
 
     @property
     def root(self) -> str:
-        """Return the way from the page to the root of the site, for example `../`."""
-        return "../" * self.path.count("/")
+        """Return the way from the page to the root of the site, for example `../`.
+
+        The page for what is not found is shown at any address, so its way begins at the host.
+        """
+        absolute = _ABSOLUTE.search(self.html)
+        return absolute[1] if absolute else "../" * self.path.count("/")
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 The description is how the page begins, which on this site is the answer. A browser learns of a font
 only when it has read the style sheet and found a letter that needs it; naming the fonts in the head
-saves the page from being set twice.
+saves the page from being set twice, and what is read from moving.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from html import escape, unescape
 from _kit.built import Site
 
 LENGTH = 155  # of a description; search engines show no more
-FONTS = {  # by what a page must hold to need it
-    r"<body": "assets/fonts/source-serif-4.woff2",
-    r"<code": "assets/fonts/source-code-pro.woff2",
-    r"<math": "assets/fonts/refbn-math.woff2",
+FONTS = {  # by what stands in a page that needs it
+    "source-serif-4": r"<body",
+    "source-serif-4-italic": r"<em>|doc-label",
+    "source-serif-4-greek": r">[^<]*[Α-Ωα-ω]",
+    "source-code-pro": r"<code",
+    "source-code-pro-bold": r'<span class="(?:k|kn|nf|nc|ow)">|<h\d[^>]*doc-heading',
+    "refbn-math": r"<math",
 }
+FOLDER = "assets/fonts"
 
 # From a disk, browsers refuse to preload a font, and say so; they load it all the same.
 _PRELOAD = (
@@ -33,6 +37,8 @@ _SPOKEN = re.compile(r'<math\b[^>]*\saria-label="([^"]*)".*?</math>', re.DOTALL)
 _HIDDEN = re.compile(
     r"<(svg|script|small|annotation)\b.*?</\1>|<a class=\"claim-mark.*?</a>", re.DOTALL
 )
+# Greek in them comes from other fonts, or is not shown.
+_ELSEWHERE = re.compile(r"<(math|code|pre|script|title|desc|nav)\b[^>]*>.*?</\1>", re.DOTALL)
 _SHEET = re.compile(r'[ \t]*<link rel="stylesheet"')
 
 
@@ -75,11 +81,16 @@ def preload(site: Site) -> None:
         sheet = _SHEET.search(page.html)
         if not sheet:
             continue
-        root = "/" if 'href="/assets' in page.html else page.root
+        text = _ELSEWHERE.sub(_without_letters, page.html)
         fonts = [
-            f"{root}{font}"
-            for mark, font in FONTS.items()
-            if re.search(mark, page.html) and (site.folder / font).exists()
+            f"{page.root}{FOLDER}/{name}.woff2"
+            for name, mark in FONTS.items()
+            if re.search(mark, text) and (site.folder / FOLDER / f"{name}.woff2").exists()
         ]
         script = f"<script>{_PRELOAD % json.dumps(fonts)}</script>\n"
         page.html = page.html[: sheet.start()] + script + page.html[sheet.start() :]
+
+
+def _without_letters(element: re.Match[str]) -> str:
+    """Return an element without Greek letters."""
+    return re.sub(r"[Α-Ωα-ω]", "", element[0])

@@ -82,7 +82,9 @@ def _sheets(site: Site) -> list[str]:
 
 
 def _path(page: Built, href: str) -> str:
-    return posixpath.normpath(posixpath.join("/", posixpath.dirname(page.path), href)).lstrip("/")
+    if href.startswith("/"):
+        return href.removeprefix(page.root)
+    return posixpath.normpath(posixpath.join(posixpath.dirname(page.path), href))
 
 
 def _read(site: Site, sheet: str) -> str:
@@ -122,7 +124,6 @@ def _link(page: Built, name: str) -> None:
     """Put the new sheet where the first old one was, and take out the others."""
     first = _SHEET.search(page.html)
     if first:
-        root = "/" if first[1].startswith("/") else page.root
-        link = f'<link rel="stylesheet" href="{root}{name}">\n'
+        link = f'<link rel="stylesheet" href="{page.root}{name}">\n'
         start = first.start()
         page.html = page.html[:start] + link + _SHEET.sub("", page.html[start:])

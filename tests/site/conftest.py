@@ -1,12 +1,9 @@
 """Sites to look at: a tiny one for each test, and the real one, built once."""
 
-import functools
-import http.server
-import threading
-
 import pytest
 from building import CHROMIUM, ROOT, SIZES, Site, build
 from playwright.sync_api import sync_playwright
+from serving import serving
 
 
 @pytest.fixture
@@ -24,19 +21,11 @@ def built_site(tmp_path_factory):
     return target
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        """Say nothing."""
-
-
 @pytest.fixture(scope="session")
 def address(built_site):
-    """Serve the built site on a free port of this machine."""
-    handler = functools.partial(_Quiet, directory=str(built_site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    """Serve the built site as static hosts do, on a free port of this machine."""
+    with serving(built_site) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +38,17 @@ def chromium():
         )
         yield browser
         browser.close()
+
+
+# In a page, from its start: by how much what is on the screen moved without being asked to.
+SHIFTS = """
+  window.shifts = [];
+  new PerformanceObserver(list => {
+    for (const shift of list.getEntries())
+      if (!shift.hadRecentInput)
+        window.shifts.push([shift.value, ...shift.sources.map(s => s.node?.className)].join(" "));
+  }).observe({type: "layout-shift", buffered: true});
+"""
 
 
 @pytest.fixture
@@ -67,6 +67,7 @@ def visit(chromium, address):
             | settings
         )
         contexts.append(context)
+        context.add_init_script(SHIFTS)
         page = context.new_page()
         page.slips = []
         page.on("console", lambda m: m.type in {"error", "warning"} and page.slips.append(m.text))

@@ -1,0 +1,88 @@
+"""The site is light and quick, also on a slow line and a slow phone."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+from building import CHECKERS, CHROMIUM, needs
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.xdist_group("site"),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+]
+
+CONCEPTS = [
+    "learn/what-it-computes.html",
+    "learn/backward.html",
+    "learn/training-and-inference.html",
+    "edge-cases/epsilon.html",
+    "edge-cases/single-sample.html",
+]
+# one of each type of page
+TYPES = [
+    "index.html",
+    CONCEPTS[2],
+    "questions.html",
+    "reference/transform.html",
+    "reference/claims.html",
+]
+LEAST = {"performance": 99, "accessibility": 100, "best-practices": 100, "seo": 100}
+TRIES = 3  # other work on the machine can only lower the score
+HEAVIEST = 120_000  # bytes of a first view, as they are sent
+
+
+@pytest.mark.parametrize("name", CONCEPTS)
+def test_a_first_view_is_light(visit, name):
+    """Page, styles, scripts, fonts and pictures together are sent in at most 120 kB."""
+    page = visit(name)
+    sent = page.evaluate(
+        "['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))"
+        ".map(entry => [entry.name, entry.transferSize])"
+    )
+    assert len(sent) > 3
+    assert all(size > 0 for _, size in sent), sent
+    assert sum(size for _, size in sent) <= HEAVIEST, sent
+
+
+@needs("lighthouse", "node")
+@pytest.mark.parametrize("name", TYPES)
+def test_lighthouse_is_content(address, name, tmp_path):
+    """On the phone that Lighthouse imitates, all that it measures is as good as it can be."""
+    best = {}
+    for _ in range(TRIES):
+        report = lighthouse(address + name, tmp_path / "report.json")
+        scores = {key: round(100 * report["categories"][key]["score"]) for key in LEAST}
+        best = {key: max(scores[key], best.get(key, 0)) for key in LEAST}
+        if all(best[key] >= LEAST[key] for key in LEAST):
+            return
+    wanting = [
+        (key, audit["id"], audit.get("displayValue"))
+        for key, category in report["categories"].items()
+        for audit in (report["audits"][ref["id"]] for ref in category["auditRefs"] if ref["weight"])
+        if audit["score"] is not None and audit["score"] < 1
+    ]
+    pytest.fail(f"{best}: {wanting}")
+
+
+def lighthouse(address, path):
+    """Return the report of a page."""
+    subprocess.run(
+        [
+            shutil.which("node"),
+            CHECKERS / "lighthouse/cli/index.js",
+            address,
+            "--quiet",
+            "--output=json",
+            f"--output-path={path}",
+            f"--only-categories={','.join(LEAST)}",
+            "--chrome-flags=--headless=new --no-sandbox --disable-gpu",
+        ],
+        env=os.environ | {"CHROME_PATH": CHROMIUM},
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    return json.loads(path.read_text(encoding="utf-8"))
