@@ -18,6 +18,7 @@ _CLAIM = re.compile(
 _OPINION = re.compile(
     r'<span class="(?:cited|hunch)">(.*?)<small> \((.*?)\)</small></span>', re.DOTALL
 )
+COUNTED = ("claims", "values", "questions", "exercises")  # of a page's record
 
 
 def claims(site: Site) -> None:
@@ -89,7 +90,7 @@ def status(site: Site) -> None:
         "<tr>" + "".join(f"<td>{cell}</td>" for cell in (name, *numbers, errors)) + "</tr>"
         for name, numbers, errors in cells
     ]
-    names = ("page", "blocks", "claims", "values", "errors it expects")
+    names = ("page", "blocks", *COUNTED, "errors it expects")
     head = "".join(f"<th>{name}</th>" for name in names)
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
     _put(site, "status", f'<table class="status">{body}</table>')
@@ -100,7 +101,7 @@ def _status_of(page: Built) -> tuple[str, list[int], str]:
     blocks = page.record["blocks"]
     met = Counter(block["error"].partition(":")[0] for block in blocks if block["error"])
     errors = ", ".join(f"{name} × {n}" if n > 1 else name for name, n in sorted(met.items()))
-    numbers = [len(blocks), len(page.record.get("claims", {})), len(page.record.get("values", []))]
+    numbers = [len(blocks), *(len(page.record.get(kind, [])) for kind in COUNTED)]
     return _link(page), numbers, errors
 
 

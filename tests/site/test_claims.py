@@ -115,9 +115,9 @@ def test_the_status_page_counts_what_ran(built):
         for row in article(built, "more/status.html").select("tbody tr")
     ]
     assert rows == [
-        ["Page", "2", "3", "0", ""],
-        ["Other", "1", "1", "1", "ValueError"],
-        ["all", "3", "4", "1", ""],
+        ["Page", "2", "3", "0", "0", "0", ""],
+        ["Other", "1", "1", "1", "0", "0", "ValueError"],
+        ["all", "3", "4", "1", "0", "0", ""],
     ]
 
 
