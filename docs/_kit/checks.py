@@ -21,7 +21,7 @@ from _kit.observed import Observations
 
 ID = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 _COMMENT = re.compile(rf"#\s*claims?\s+({ID}(?:\s*,\s*{ID})*)\s*(?::\s*(.+))?$")
-_MISSPELT = re.compile(r"#\s*claims?(?:\s*[:=]|\s+\S*-)")
+_MISSPELT = re.compile(r"#\s*claims?(?:\s*[:=]|\s+\S*[-_]|\s+\S+\s*:)", re.IGNORECASE)
 REMEDY = "Write behind an assertion of the page: # claim short-name: reason for the tolerance."
 
 

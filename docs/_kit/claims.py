@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
@@ -174,6 +175,10 @@ class _Close(Preprocessor):
                     what = f"the check of the claim {claim.id!r} did not run."
                     remedy = "Let the block reach it: no branch or function may pass it by."
                     raise _error(page, block.line + check.line, what, remedy)
+                if check.observations.failed:
+                    what = f"the check of the claim {claim.id!r} failed, and its block went on."
+                    remedy = "Let nothing catch or declare the failure of a check."
+                    raise _error(page, block.line + check.line, what, remedy)
         if self.opened.claims:
             page.record["claims"] = {
                 claim.id: [
@@ -206,8 +211,11 @@ class _Unread(Treeprocessor):
 
     def run(self, root: Element) -> None:  # noqa: ARG002 (Python-Markdown's signature)
         page = page_of(self.md)
+        left = Counter(self.sentence.read)
+        self.sentence.read.clear()
         for mark, line in _marks(page):
-            if mark[0] not in self.sentence.read:
+            left[mark[0]] -= 1
+            if left[mark[0]] < 0:
                 remedy = (
                     "Open the sentence with a [, in the same paragraph, and close others in it."
                 )
@@ -219,7 +227,7 @@ class _Sentence(LinkInlineProcessor):
 
     def __init__(self, pattern: str, md: Markdown) -> None:
         super().__init__(pattern, md)
-        self.read: set[str] = set()  # the marks that were read
+        self.read: list[str] = []  # the marks that were read
 
     def handleMatch(  # type: ignore[override] # noqa: N802 (Python-Markdown's name)
         self, m: re.Match[str], data: str
@@ -229,7 +237,7 @@ class _Sentence(LinkInlineProcessor):
         mark = _MARK.match(data, index - 1) if handled else None
         if mark is None:
             return None, None, None
-        self.read.add(mark[0])
+        self.read.append(mark[0])
         element = Element("span", {"class": mark[1]})
         element.text = text
         if mark[1] == "claim":

@@ -96,6 +96,8 @@ def _check_options(where: str, header: str, inputs: dict[str, str], executed: bo
             raise PageError(where, what, choice(name, sorted(allowed)))
         if len(re.findall(rf"\b{name}=", re.sub(r'"[^"]*"', "", header))) > 1:
             raise PageError(where, f"the option {name!r} stands twice.", "Take one of them out.")
+    if "'" in re.sub(r'"[^"]*"', "", header):
+        raise PageError(where, "options stand in double quotes.", 'Write name="value".')
     if not all(inputs.values()):
         raise PageError(where, "an option cannot be empty.", "Give it a value, or take it out.")
     values = {

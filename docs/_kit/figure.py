@@ -22,7 +22,7 @@ import io
 import re
 import tempfile
 import warnings
-from functools import cache
+from functools import cache, partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,21 @@ STYLE = Path(__file__).with_name("figure.mplstyle")
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _ROLE = re.compile(r"--(role-[a-z]+):\s*(#[0-9a-f]{6})")
 _NUMBER = re.compile(r"-?\d+\.\d+")
+_PLACES = {
+    "d",
+    "x",
+    "y",
+    "cx",
+    "cy",
+    "x1",
+    "x2",
+    "y1",
+    "y2",
+    "width",
+    "height",
+    "points",
+    "viewBox",
+}
 _REFERENCE = re.compile(r"#([\w-]+)(?=\)|$|\s)")
 
 
@@ -265,20 +280,26 @@ def _colour(value: str, roles: dict[str, str]) -> str:
 
 
 def _round(element: ET.Element) -> None:
-    """Leave out what nobody sees: all but two decimals, and white space between commands.
+    """Leave out what nobody sees: decimals of places, and white space between commands.
 
-    A drawing is 360 units wide; a hundredth of one is a fiftieth of a pixel in a desktop's column.
+    A drawing is 360 units wide; half a tenth of one is a tenth of a pixel in a desktop's column.
+    What scales or dashes keeps two decimals.
     """
     for key, value in element.attrib.items():
         if key != "id" and "#" not in value:
-            element.set(key, _NUMBER.sub(lambda found: f"{round(float(found[0]), 2) + 0:g}", value))
+            digits = 1 if key in _PLACES else 2
+            element.set(key, _NUMBER.sub(partial(_shorter, digits), value))
     if "d" in element.attrib:
         element.set("d", re.sub(r"\s*([A-Za-z])\s*", r"\1", element.attrib["d"]).strip())
-    if element.get("transform", "").startswith("rotate(-0 "):
+    if element.get("transform", "").startswith(("rotate(-0 ", "rotate(0 ")):
         del element.attrib["transform"]
     if not (element.text or "").strip():
         element.text = None
     element.tail = None
+
+
+def _shorter(digits: int, number: re.Match[str]) -> str:
+    return f"{round(float(number[0]), digits) + 0:g}"
 
 
 def _shorten_ids(root: ET.Element, name: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _kit import download, facts, head, lean, mend, overview, policy, social, styles, valid
+from _kit import download, facts, head, mend, overview, policy, social, styles, valid
 from _kit.built import Site
 
 STEPS: list[Callable[[Site], None]] = [  # in this order
@@ -24,7 +24,6 @@ STEPS: list[Callable[[Site], None]] = [  # in this order
     social.write,
     valid.take_out_what_is_invalid,
     mend.theme,
-    lean.figures,
     head.preload,
     styles.gather,
     policy.protect,  # last: it allows the scripts that the other steps left
@@ -46,7 +45,7 @@ def finish(folder: Path) -> None:
 def on_startup(command: str, dirty: bool) -> None:  # noqa: ARG001, FBT001 (MkDocs' arguments)
     """Leave the policy out of `mkdocs serve`, which puts a script of its own into each page."""
     if command == "serve":
-        STEPS.remove(policy.protect)
+        STEPS[:] = [step for step in STEPS if step is not policy.protect]
 
 
 def on_post_build(config: Any) -> None:

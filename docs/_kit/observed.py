@@ -7,6 +7,7 @@ meaning stays as it is. An assertion that runs many times keeps its worst run.
 from __future__ import annotations
 
 import ast
+import inspect
 import operator
 import re
 from collections.abc import Callable
@@ -35,6 +36,7 @@ class Observations:
     def __init__(self) -> None:
         """Begin with nothing seen."""
         self._seen: dict[str, tuple[float, Row]] = {}
+        self.failed = False
 
     def __bool__(self) -> bool:
         """Return whether the assertion ran."""
@@ -52,6 +54,17 @@ class Observations:
         if key not in self._seen or not badness < self._seen[key][0]:
             self._seen[key] = badness, row
 
+    def _refuse_nothing(self, sides: tuple[Any, ...]) -> None:
+        """Let a comparison of no values fail: it would hold whatever they should be."""
+        if any(isinstance(side, np.ndarray) and not side.size for side in sides):
+            self.failed = True
+            raise AssertionError("nothing was compared: an array is empty")
+
+    def held(self, value: Any) -> Any:
+        """Note whether the assertion holds, and return what it tests."""
+        self.failed = self.failed or not value
+        return value
+
     def truth(self, key: str, value: Any) -> Any:
         """Note the truth of a value, and return it."""
         self._note(key, -float(bool(value)), (str(bool(value)).lower(), ""))
@@ -65,6 +78,7 @@ class Observations:
             signs: Its signs, one character each.
             *sides: What stands before, between and behind them.
         """
+        self._refuse_nothing(sides)
         badness, row = _row(signs, list(sides))
         self._note(key, badness, row)
         result = _OPERATORS[signs[0]](sides[0], sides[1])
@@ -75,14 +89,23 @@ class Observations:
     def close(self, key: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Note by how much two arrays differ, and return what NumPy says about it."""
         actual, desired = (np.asarray(side, dtype=np.float64) for side in args[:2])
+        self._refuse_nothing((actual, desired))
         gap = np.abs(actual - desired)
-        relative = "rtol" in kwargs and not kwargs.get("atol") and bool(np.all(desired))
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        rtol, atol = bound.arguments["rtol"], bound.arguments["atol"]
+        relative = not atol and bool(np.all(desired))
         worst = float(np.max(gap / np.abs(desired) if relative else gap, initial=0.0))
-        limits = [f"{name} {_text(kwargs[name])}" for name in ("rtol", "atol") if name in kwargs]
-        limits = limits or ["NumPy's tolerance"]
+        limits = [
+            f"{n} {_text(v)}" for n, v in (("rtol", rtol), ("atol", atol)) if v or n in kwargs
+        ]
         kind = "relative difference" if relative else "difference"
-        self._note(key, worst, (f"{kind} {_text(worst)}", f"≤ {', '.join(limits)}"))
-        return function(*args, **kwargs)
+        self._note(key, worst, (f"{kind} {_text(worst)}", f"≤ {', '.join(limits) or 0}"))
+        try:
+            return function(*args, **kwargs)
+        except AssertionError:
+            self.failed = True
+            raise
 
 
 def observe(statement: ast.Assert | ast.Expr, name: str) -> None:
@@ -95,7 +118,7 @@ def observe(statement: ast.Assert | ast.Expr, name: str) -> None:
     if isinstance(statement, ast.Expr):
         statement.value = _noted(statement.value, name)
     else:
-        statement.test = _noted(statement.test, name)
+        statement.test = _call(name, "held", _noted(statement.test, name))
         said = ast.Call(ast.Name("str", ast.Load()), [ast.Name(name, ast.Load())], [])
         statement.msg = statement.msg or said
 
@@ -135,7 +158,9 @@ def _row(signs: str, sides: list[Any]) -> tuple[float, Row]:
     """Return how close a comparison is to failing (the greater, the closer), and how to show it."""
     if len(signs) == 2:  # noqa: PLR2004 (low < value < high)
         low, value, high = (_text(side) for side in sides)
-        return 0.0, (value, f"{_MIRRORED[signs[0]]} {low} and {signs[1]} {high}")
+        ends = (_MIRRORED[signs[0]], sides[1::-1]), (signs[1], sides[1:])
+        badness = max(_row(sign, end)[0] for sign, end in ends)
+        return badness, (value, f"{_MIRRORED[signs[0]]} {low} and {signs[1]} {high}")
     if len(signs) > 2 or signs in "=≠":  # noqa: PLR2004
         required = [f"{s} {_text(v)}" for s, v in zip(signs, sides[1:], strict=True)]
         return 0.0, (_text(sides[0]), " ".join(required))

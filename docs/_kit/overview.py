@@ -18,7 +18,12 @@ _CLAIM = re.compile(
 _OPINION = re.compile(
     r'<span class="(?:cited|hunch)">(.*?)<small> \((.*?)\)</small></span>', re.DOTALL
 )
-COUNTED = ("claims", "values", "questions", "exercises")  # of a page's record
+COUNTED = {  # of a page's record
+    "claims": "claims",
+    "values": "computed",
+    "questions": "questions",
+    "exercises": "exercises",
+}
 
 
 def claims(site: Site) -> None:
@@ -48,8 +53,11 @@ def claims(site: Site) -> None:
 
 def _claims_of(page: Built) -> str:
     """Return the claims of a page as a table."""
-    rows = []
-    for name, sentence in _CLAIM.findall(page.html):
+    rows, sentences = [], _CLAIM.findall(page.html)
+    if {name for name, _ in sentences} != set(page.record["claims"]):
+        what = "every claim must stand in the built page; one was lost."
+        raise PageError(page.record["source"], what, "Put no claim into another, or into HTML.")
+    for name, sentence in sentences:
         checks = [
             f"<td>{o}</td><td>{r}</td>" for o, r in map(_of_check, page.record["claims"][name])
         ]
@@ -101,7 +109,7 @@ def _status_of(page: Built) -> tuple[str, list[int], str]:
     blocks = page.record["blocks"]
     met = Counter(block["error"].partition(":")[0] for block in blocks if block["error"])
     errors = ", ".join(f"{name} × {n}" if n > 1 else name for name, n in sorted(met.items()))
-    numbers = [len(blocks), *(len(page.record.get(kind, [])) for kind in COUNTED)]
+    numbers = [len(blocks), *(len(page.record.get(kind, [])) for kind in COUNTED.values())]
     return _link(page), numbers, errors
 
 

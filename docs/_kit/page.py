@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import decimal
 import difflib
 import io
 import json
@@ -24,6 +25,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 from weakref import WeakKeyDictionary
@@ -260,7 +262,9 @@ class Page:
     def _parsed(self, block: Block) -> ast.Module:
         """Return the code of a block with the page's line numbers."""
         try:
-            tree = ast.parse(block.code, filename=self.name)
+            with warnings.catch_warnings(action="error"):
+                compile(block.code, self.name, "exec", dont_inherit=True)
+                tree = ast.parse(block.code, filename=self.name)
         except SyntaxError as error:
             line = block.line + (error.lineno or 0)
             raise PageError(
@@ -358,6 +362,7 @@ _HANDLERS = logging.getLogger().handlers[:]
 resets: dict[str, Callable[[], None]] = {
     "logging": lambda: logging.getLogger().handlers.__setitem__(slice(None), _HANDLERS),
     "random": lambda: random.seed(SEED),
+    "decimal": lambda: decimal.setcontext(decimal.Context()),
     "numpy": _reset_numpy,
 }
 """What to put back before a page's first block, by name."""
@@ -603,8 +608,19 @@ def _unchanged() -> Iterator[None]:
             for key, value in before[name].items()
             if module.get(key) is not value
         ]
+        added = [
+            (name, key)
+            for name, module in modules.items()
+            for key in module.keys() - before[name].keys()
+            if not key.startswith("__") and not isinstance(module[key], ModuleType)
+        ]
+        for name, key in added:
+            del modules[name][key]
+        changed += [f"{name}.{key}" for name, key in sorted(added)]
         changed += ["the working folder"] if Path.cwd() != folder else []
         changed += [f"os.environ[{k!r}]" for k, v in environment.items() if os.environ.get(k) != v]
+        for key in os.environ.keys() - environment.keys():  # scikit-learn sets one as it comes in
+            del os.environ[key]
         os.environ.update(environment)
         for name, module in modules.items():
             module.update(before[name])

@@ -22,12 +22,13 @@ from _kit.prose import CODE, FIELD, blank
 CAPTIONS = {"title", "caption", "alt"}
 
 NUMBER = re.compile(
-    r"(?<![\w.,\-/])[-−+]?"
-    r"(?:\d+(?:\.\d+)*\.\d+(?:e[-+]?\d+)?|\d+e[-+]?\d+|\d[\d.,]*[ \u00a0]?%)(?!\w)"
+    r"(?<![^\W_])(?<![.,\-/])[-−+]?"
+    r"(?:\d+(?:\.\d+)+(?:e[-+]?\d+)?|\.\d+(?!\w)"  # with its unit: 2.5x, 1.5ms
+    r"|\d+e[-+]?\d+(?!\w)|\d[\d.,]*[ \u00a0]?(?:\\?%|per ?cent\b))"
 )
 _ELSEWHERE = re.compile(r"<!-- numbers: \S.* -->")
 _NO_TEXT = re.compile(
-    r"<!--.*?-->|<[a-zA-Z/][^>]*>"  # HTML
+    r"<!--.*?-->|</?[a-zA-Z][\w-]*(?:\s[^<>]*)?/?>|<https?:[^>\s]*>"  # HTML
     r"|\]\([^)\s]*\)|\]\[[\w.]*\]"  # where links lead
     r'|\{[^{}\n]*="[^"\n]*"[^{}\n]*\}|\{\s*[#.][^{}\n]*\}',  # attributes
     re.DOTALL,
@@ -85,7 +86,8 @@ def _words(block: Block, tree: ast.Module) -> Iterator[tuple[int, str]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                if CAPTIONS & {name.id for name in targets if isinstance(name, ast.Name)}:
+                names = (n for target in targets for n in ast.walk(target))
+                if any(isinstance(n, ast.Name) and n.id in CAPTIONS for n in names):
                     yield from _constants(node.value or node)
 
 

@@ -92,6 +92,8 @@ class _Insert(Preprocessor):
         text = PLACES.sub(insert, "\n".join(lines))
         if self.opened.values:
             page.record["values"] = [value.text for value in self.opened.values]
+            fields = (value.field.partition(":")[0] for value in self.opened.values)
+            page.record["computed"] = [field for field in fields if field not in MARKS]
         return text.split("\n")
 
 
@@ -127,6 +129,10 @@ def _written(page: Page, value: Value) -> str:
     except SyntaxError as error:
         what = f"Python cannot read it: {error.msg}."
         raise PageError(where, what, "Write it as in the braces of an f-string.") from error
+    fields = expression.body.values if isinstance(expression.body, ast.JoinedStr) else []
+    if [type(field) for field in fields] != [ast.FormattedValue] or _is_typed(fields[0]):
+        remedy = f"A typed number is marked with one of {', '.join(MARKS)}, and a colon."
+        raise PageError(where, "it computes nothing.", remedy)
     try:
         text: Any = page.evaluate(expression)
     except Exception as error:
@@ -136,6 +142,10 @@ def _written(page: Page, value: Value) -> str:
             remedy = f"Typed numbers are marked with one of {', '.join(MARKS)}."
         raise PageError(where, what, remedy) from error
     return _typeset(str(text), in_formula=value.in_formula)
+
+
+def _is_typed(field: ast.expr) -> bool:
+    return isinstance(field, ast.FormattedValue) and isinstance(field.value, ast.Constant)
 
 
 def _typeset(text: str, *, in_formula: bool) -> str:

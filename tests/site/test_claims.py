@@ -178,6 +178,22 @@ SLIPS = {
         "docs/index.md:5: the check of the claim 'one' did not run.",
         "Let the block reach it",
     ),
+    "a check whose failure is declared": (
+        '[Yes.]{claim="one"}\n\n```python exec="on" raises="AssertionError"\nassert 2 < 1  # claim one\n```\n',
+        "docs/index.md:4: the check of the claim 'one' failed, and its block went on.",
+        "Let nothing catch or declare the failure of a check.",
+    ),
+    "a check whose failure is caught": (
+        '[Yes.]{claim="one"}\n\n```python exec="on"\ntry:\n    assert 2 < 1  # claim one\n'
+        "except AssertionError:\n    pass\n```\n",
+        "docs/index.md:5: the check of the claim 'one' failed, and its block went on.",
+        "Let nothing catch or declare the failure of a check.",
+    ),
+    "a second mark that is not opened": (
+        "[Yes.]{hunch} and no.]{hunch}\n",
+        "docs/index.md:1: no sentence ends with ]{hunch}.",
+        "Open the sentence with a [",
+    ),
     "a check behind something else": (
         '[Yes.]{claim="one"}\n\n```python exec="on"\nx = 1  # claim one\n```\n',
         "docs/index.md:4: '# claim one' must stand behind or above an assert or an assert_allclose.",

@@ -41,6 +41,18 @@ SLIPS = {
         "line 3 raised DeprecationWarning: old",
         "Mend what causes the warning; in pages warnings are errors.",
     ),
+    "a warning of Python's own reading": (
+        '```python exec="on"\nassert (1 > 2, "never")\n```\n',
+        "docs/index.md:1: block 1 (",
+        "Python cannot read line 2: assertion is always true, perhaps remove parentheses?.",
+        "Mend the line.",
+    ),
+    "options in single quotes": (
+        "```python exec='on'\nprint(1)\n```\n",
+        "docs/index.md:1: block 1 (",
+        "options stand in double quotes.",
+        'Write name="value".',
+    ),
     "a misspelt language": (
         '```pyhton exec="on"\nprint(1)\n```\n',
         'docs/index.md:1: block 1 (```pyhton exec="on")',

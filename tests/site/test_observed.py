@@ -37,7 +37,9 @@ SHOWN = {
     "np.testing.assert_allclose(x, x * (1 + 1e-9), rtol=1e-8)": [
         ("relative difference 1e-9", "≤ rtol 1e-8")
     ],
-    "np.testing.assert_allclose(x, x)": [("difference 0", "≤ NumPy's tolerance")],
+    "np.testing.assert_allclose(x, x)": [("relative difference 0", "≤ rtol 1e-7")],
+    "assert np.allclose(x, x, 0.5)": [("difference 0", "≤ rtol 0.5, atol 1e-8")],
+    "assert all(0 < v < 1 for v in (0.5, 0.99, 0.5))": [("0.99", "> 0 and < 1")],
 }
 
 FALSE = [
@@ -52,6 +54,7 @@ FALSE = [
     "assert np.allclose(x, x + 1, rtol=0, atol=1e-8)",
     "np.testing.assert_allclose(x, x + 1)",
 ]
+EMPTY = ["assert np.all(x[:0] > 5)", "np.testing.assert_allclose(x[:0], 5)"]
 
 
 def run(source):
@@ -74,6 +77,13 @@ def test_an_observed_assertion_fails_as_before(source):
     with pytest.raises(AssertionError):
         exec(source, dict(NAMES))
     with pytest.raises(AssertionError):
+        run(source)
+
+
+@pytest.mark.parametrize("source", EMPTY)
+def test_a_comparison_of_nothing_fails(source):
+    """It would hold whatever the values should be."""
+    with pytest.raises(AssertionError, match="nothing was compared"):
         run(source)
 
 

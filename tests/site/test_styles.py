@@ -1,4 +1,4 @@
-"""What a page loads is what it needs: one style sheet, small fonts, shorter figures."""
+"""What a page loads is what it needs: one style sheet, small fonts."""
 
 import re
 
@@ -7,8 +7,7 @@ from bs4 import BeautifulSoup
 from building import ROOT
 from fontTools.ttLib import TTFont
 
-from _kit import css, lean
-from _kit.built import Built, Site
+from _kit import css
 
 ASSETS = ROOT / "docs/assets"
 FACES = re.findall(r"@font-face \{(.*?)\}", (ASSETS / "fonts.css").read_text("utf-8"), re.DOTALL)
@@ -50,21 +49,6 @@ def test_a_rule_without_a_match_and_a_property_without_a_reader_go():
     rules = css.read(".a, .b { --x: 1; --y: 2; top: var(--x) } @media print { .b { left: 0 } }")
     kept = list(css.reduce(rules, lambda selector: ".b" not in selector))
     assert "".join(map(str, css.without_unread(kept, ""))) == ".a{--x: 1;top: var(--x)}"
-
-
-def test_a_figure_is_the_same_to_a_tenth(tmp_path):
-    """Coordinates are rounded in drawings of figures, frames included; icons and words are not."""
-    drawing = (
-        '<svg viewBox="0 0 360 223.456">\n <path d="M 1.2345  -0.04 L 9.96 2" data-d="0\n1.26\n2" />'
-        '\n <text x="1.26" transform="rotate(-0 1 2)">1.234  5</text></svg>'
-    )
-    icon = '<svg><path d="M1.234a3.3 3.3 0 013.113.22"/></svg>'
-    site = Site(tmp_path, [Built("index.html", f"{icon}<figure>{drawing}</figure>", {})])
-    lean.figures(site)
-    assert site.pages[0].html == (
-        f'{icon}<figure><svg viewBox="0 0 360 223.5"><path d="M 1.2 0 L 10 2" data-d="0\n1.3\n2" />'
-        '<text x="1.3">1.234  5</text></svg></figure>'
-    )
 
 
 @pytest.mark.parametrize("face", FILES, ids=lambda face: re.search(r"fonts/([^.]*)", face)[1])

@@ -14,13 +14,13 @@ def page(tmp_path_factory):
     site.write(
         "# Page { #page }\n\nBefore: {{ 1 + 1 }}.\n\n"
         f"{START}"
-        "Here {{ x.sum():.3f }}, small {{ x[0] * 1e-7:.1e }}, large {{ 2e20:.0e }}, "
+        "Here {{ x.sum():.3f }}, small {{ x[0] * 1e-7:.1e }}, large {{ x.size * 1e20:.0e }}, "
         'negative {{ -x[0]:.2f }}, **bold {{ f"{x[1]:.1f}" }}**, code `{{ x }}`, '
         "over {{ x.size\n+ 1 }} lines.\n\n"
         "## At {{ x[1]:.1f }} { #heading }\n\n"
-        "In $x = {{ -x[0]:.2f }} + {{ 3e-6:.0e }}$.\n\n$$\ny = {{ x[1]:.1f }}\n$$\n\n"
+        "In $x = {{ -x[0]:.2f }} + {{ x[1] * 6e-6:.0e }}$.\n\n$$\ny = {{ x[1]:.1f }}\n$$\n\n"
         "| a | b |\n|---|---|\n| {{ x[0]:.2f }} | `x` |\n\n"
-        '??? question "What is {{ x[1]:.1f }}?"\n\n    Half.\n\n'
+        '??? note "What is {{ x[1]:.1f }}?"\n\n    Half.\n\n'
         '```python exec="on"\nx *= 2\n```\n\nNow {{ x[0]:.2f }}.\n\n'
         "Typed {{ definition: 1e-5 }}, {{ version: 2.13.0 }} and {{ cited: 90 % }}.\n"
     )
@@ -85,6 +85,11 @@ SLIPS = {
         "docs/index.md:1: {{ defintion: 1e-5 }}: it raised",
         "Typed numbers are marked with one of cited, version, definition.",
     ),
+    "a number that computes nothing": (
+        "Here {{ 0.83 }}.\n",
+        "docs/index.md:1: {{ 0.83 }}: it computes nothing.",
+        "A typed number is marked with one of cited, version, definition",
+    ),
     "a warning": (
         f"{START}Here {{{{ np.log(x[0] * 0) }}}}.\n",
         "docs/index.md:6: {{ np.log(x[0] * 0) }}: it raised RuntimeWarning",
@@ -113,6 +118,18 @@ SLIPS = {
     "a percentage": ("Some 99 % of it.\n", "docs/index.md:1: ", "'99 %' is typed."),
     "a number dressed as code": ("It is `0.83`.\n", "docs/index.md:1: ", "'0.83' is typed."),
     "a number in a formula": ("It is $x = 0.83$.\n", "docs/index.md:1: ", "'0.83' is typed."),
+    "a number with a unit": ("It is 2.5x faster.\n", "docs/index.md:1: ", "'2.5' is typed."),
+    "a number between formulas": (
+        "Where $a<b$ it is 0.53, and where $c>d$.\n",
+        "docs/index.md:1: ",
+        "'0.53' is typed.",
+    ),
+    "a number among several captions": (
+        '```python exec="on" result="figure" id="f"\nimport matplotlib.pyplot as plt\n'
+        'fig, ax = plt.subplots()\ntitle, caption, alt = "T", "It is 0.53.", "A"\n```\n',
+        "docs/index.md:4: ",
+        "'0.53' is typed.",
+    ),
     "a number in Markdown that a block prints": (
         '```python exec="on" result="markdown"\nn = 2\nprint(f"It is {n:.2f}, not 3.14.")\n```\n',
         "docs/index.md:3: a number in prose, caption or alt text must be computed; '3.14' is typed.",
