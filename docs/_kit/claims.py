@@ -17,6 +17,7 @@ The mark behind the sentence leads to the check, the id below the check back to 
 from __future__ import annotations
 
 import ast
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -142,7 +143,10 @@ def _checks(page: Page, block: Block, claims: dict[str, Claim]) -> Iterator[tupl
         for name in check.names:
             if name not in claims:
                 what = f"the check of {name!r} belongs to no claim of this page."
-                raise _error(page, line, what, f'Write [Sentence.]{{claim="{name}"}} in the text.')
+                remedy = f'Write [Sentence.]{{claim="{name}"}} in the text.'
+                if close := difflib.get_close_matches(name, claims, n=1):
+                    remedy = f"Did you mean {close[0]!r}?"
+                raise _error(page, line, what, remedy)
             if not claims[name].checks:  # the mark leads to the first
                 page.anchors.setdefault(block.number, []).append(f"check-{name}")
             claims[name].checks.append((block, check))

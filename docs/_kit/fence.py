@@ -163,7 +163,8 @@ def _run(md: Markdown, page: Page, block: Block, options: dict[str, str], code: 
     anchors = "".join(f'<span id="{name}"></span>' for name in page.anchors.get(block.number, []))
     if options["source"] == "fold":
         summary = "Show the code" if result or "assert" not in block.code else "Show the check"
-        summary = f"<summary>{anchors}{summary}</summary>"  # a link to an anchor opens the details
+        # an anchor inside lets the browser open the details when a link leads to it
+        summary = f"<summary>{summary}</summary>{anchors}"
         shown = f'<details class="code">{summary}{code}{notes}</details>'
     elif options["source"] == "none":
         shown = anchors

@@ -75,7 +75,7 @@ class Notation:
         """Return the symbol that looks or sounds most like an element."""
         names = {sound(mathml(symbol.latex)): symbol for symbol in self.symbols[::-1]}
         names |= {symbol.spoken.lower(): symbol for symbol in self.symbols[::-1]}
-        close = difflib.get_close_matches(sound(element), list(names), n=1, cutoff=0.5)
+        close = difflib.get_close_matches(sound(element), list(names), n=1, cutoff=0.6)
         return names[close[0]] if close else None
 
 

@@ -133,6 +133,11 @@ SLIPS = {
         "docs/index.md:3: the check of 'one' belongs to no claim of this page.",
         'Write [Sentence.]{claim="one"} in the text.',
     ),
+    "a misspelt id": (
+        f'[Yes.]{{claim="ones"}}\n{CHECKED}',
+        "docs/index.md:4: the check of 'one' belongs to no claim of this page.",
+        "Did you mean 'ones'?",
+    ),
     "a claim that stands twice": (
         f'[Yes.]{{claim="one"}}\n\n[No.]{{claim="one"}}\n{CHECKED}',
         "docs/index.md:3: the claim 'one' stands twice, first in line 1.",

@@ -14,7 +14,7 @@ _ATTRIBUTES = re.compile(r"[ \t]*\{:?[ \t]*[#.][^{}\n]*\}[ \t]*$", re.MULTILINE)
 
 def for_machines(text: str) -> str:
     """Return a text whose links lead to the other pages' Markdown, and whose claims are marked."""
-    return _LINK.sub(_object, _said(text, {"claim": " (checked)"}))
+    return _ATTRIBUTES.sub("", _LINK.sub(_object, _said(text, {"claim": " (checked)"})))
 
 
 def for_students(text: str) -> str:
@@ -25,8 +25,9 @@ def for_students(text: str) -> str:
 def first_sentence(text: str) -> str:
     """Return the first sentence of a text, without marks."""
     paragraph = text.strip().split("\n\n", 1)[0].replace("\n", " ").replace("**", "")
-    sentence = re.match(r".*?[.?!](?=\s|$)", paragraph)
-    return for_students(sentence[0] if sentence else paragraph)
+    plain = for_students(paragraph)  # a mark may hold two sentences
+    sentence = re.match(r".*?[.?!](?=\s|$)", plain)
+    return sentence[0] if sentence else plain
 
 
 def _said(text: str, marks: dict[str, str]) -> str:

@@ -17,7 +17,7 @@ _BOX = re.compile(r'^(?:!!!|\?\?\?\+?)\s+([\w-]+)[^"]*(?:"(.*)")?\s*$')
 _BLOCK = re.compile(r"^/{3,}\s*([\w-]+)\s*(?:\|\s*(.*))?$")
 _BLOCK_END = re.compile(r"^/{3,}\s*$")
 _TAGS = re.compile(r"^\s*(?:</?[a-z][^>]*>\s*)+$|^<!--(?! [\w-]+ -->).*-->$")  # and remarks
-_SPOKEN = {"exercise": "Exercise: ", "option": "You said: ", "right": "Right: "}
+_SPOKEN = {"exercise": "Exercise: ", "option": "Not this: ", "right": "Right: "}
 
 
 @dataclass(frozen=True, slots=True)
