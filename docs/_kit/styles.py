@@ -3,7 +3,6 @@
 Markdown and the converter of formulas write alignments as `style="text-align: right;"`. A strict
 policy (see policy.py) makes no exception for that, so each such value becomes a class. The sheets
 of theme, plugins and site become one file, because a browser shows nothing before it has them all.
-Its name holds a digest of what is in it, so that hosts may let browsers keep it for ever.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from _kit.built import Built, Site
 from _kit.page import PageError
 
 FOLDER = "assets"  # of the new sheet
+NAME = f"{FOLDER}/sheet.css"  # without a digest: a page is the same file whatever the others are
 SCRIPTS = "assets/**/*.js"  # where classes and elements may come from besides the pages
 
 _STYLED = re.compile(
@@ -48,10 +48,9 @@ def gather(site: Site) -> None:
     sheets = _sheets(site)
     text = "".join(_read(site, sheet) for sheet in sheets) + "".join(rules.values())
     sheet = _reduced(site, text)
-    name = f"{FOLDER}/{hashlib.sha256(sheet.encode()).hexdigest()[:8]}.css"
-    site.files[name] = sheet
+    site.files[NAME] = sheet
     for page in site.pages:
-        _link(page, name)
+        _link(page, NAME)
 
 
 def _with_class(tag: str, rules: dict[str, str]) -> str:

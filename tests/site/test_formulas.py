@@ -18,7 +18,7 @@ SLIPS = {
         "LaTeX cannot be read:",
         "Mend the formula",
     ),
-    "a comment": ("50 $50% a$\n", "docs/index.md:1: formula", "% begins a comment", "Write \\%."),
+    "a comment": ("50 $b % a$\n", "docs/index.md:1: formula", "% begins a comment", "Write \\%."),
     "an empty formula": ("# T\n\n$$ $$\n", "docs/index.md:3", "it is empty", "Write it"),
     "a lone dollar": (
         "# T\n\nIt costs 5 $ or so.\n",

@@ -12,6 +12,10 @@ pytestmark = [pytest.mark.xdist_group("site"), needs("java", "vnu-jar")]
 
 # What the checker says of a page, around which HTML, and why it stays.
 LEFT = {
+    "a data block is no script, and a policy does not concern it": (
+        r"Inline script violates Content Security Policy",
+        r'type="application/json">',
+    ),
     "Firefox keeps the state of a box over a reload, and the menu would stay open; so Material says": (
         r"Attribute “autocomplete” is only allowed when the input type is",
         r'<input class="md-toggle" data-md-toggle="(drawer|search)" type="checkbox"',
