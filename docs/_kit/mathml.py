@@ -138,15 +138,17 @@ class _Formulas(Treeprocessor):
         self.translate = translate
 
     def run(self, root: Element) -> None:
+        heads = {element for head in root.iter("th") for element in head.iter()}
         for element in root.iter():
             if element.get("class") == "arithmatex":
-                self._replace(element)
+                self._replace(element, named=element in heads)
             elif element.tag not in {"code", "pre", "script"} and "$" in (element.text or ""):
                 raise self.translate.leftover(element.text or "")
             if "$" in (element.tail or ""):
                 raise self.translate.leftover(element.tail or "")
 
-    def _replace(self, element: Element) -> None:
+    def _replace(self, element: Element, *, named: bool) -> None:
+        """Put the MathML. In a sentence its parts are read, in the head of a table its name."""
         wrapped = _WRAPPED.fullmatch((element.text or "").strip())
         if wrapped is None:
             raise self.translate.leftover(element.text or "")
@@ -154,6 +156,8 @@ class _Formulas(Treeprocessor):
         latex = unescape(wrapped[2]) if display else wrapped[2]  # arithmatex escapes only these
         element.set("class", "formula" if display else "symbol")
         math = self.translate(latex, display=display)
+        if not display and not named:
+            math.attrib.pop("aria-label", None)
         if title := math.attrib.pop("title", None):  # HTML allows none inside a formula
             element.set("title", title)
         html = ET.tostring(math, encoding="unicode").replace(" />", "/>")

@@ -14,12 +14,14 @@ import re
 
 from _kit.built import Site
 
-LATER = ("iframe-worker", r"bundle\.\w+\.min", "notation")
+LATER = ("iframe-worker", r"bundle\.\w+\.min")
 PAGES = {
     # The search is a dialog, and a dialog has a name.
     r'(<div class="md-search"[^>]* role="dialog")>': r'\1 aria-label="Search">',
     # The corner of a table is the head of nothing.
     r"<th\b[^>]*>\s*</th>": r"<td></td>",
+    # Who has chosen nothing gets what the system is set to, and at once.
+    r'(var palette=__md_get\("__palette"\));': (r'\1||{color:{media:"(prefers-color-scheme)"}};'),
     # Scripts that answer to the reader wait for one.
     rf'<script src="([^"]*(?:{"|".join(LATER)})[^"]*)"(?: defer)?>': (
         r'<script type="text/plain" data-later="\1">'
@@ -32,6 +34,8 @@ SCRIPTS = {
     r'\w+\(\$\(location\.protocol!=="file:"\),(\w+\("search"\))\)': r"\1",
     # .. or comes from a search, so that the words can be marked.
     r'(\w+\("search\.highlight"\))\?(?=\w+\(\w+,\{index\$)': r"\1&&/[?&]h=/.test(location.search)?",
+    # The Markdown of a page is no translation of the site, which has a map of its own.
+    r'"link\[rel=alternate\]"': '"link[rel=alternate][hreflang]"',
     # The place of the copy button is no navigation.
     r'"nav"(,\{class:"md-code__nav"\})': r'"div"\1',
 }

@@ -51,8 +51,8 @@ def annotate(math: Element, notation: Notation, refuse: Refuse) -> Element:
         what = f"it has no spoken form, because of {error}."
         raise refuse(what, "Write it otherwise, or teach spoken.py to read it.") from error
     marks = {m: symbol for m, symbol in marking.marks.items() if symbol.group != LETTERS}
+    math.set("aria-label", sentence)
     if math.get("display") == "block":
-        math.set("aria-label", sentence)
         for element, symbol in marks.items():
             if symbol.role != "none":
                 element.set("class", f"role-{symbol.role}")

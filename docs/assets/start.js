@@ -23,10 +23,14 @@
       last.async = false; // one after the other
       document.body.append(last);
     }
-    if (event?.type === "keydown" && event.target === document.body) // a shortcut is not lost
-      last?.addEventListener("load", () => document.body.dispatchEvent(new KeyboardEvent("keydown", event)));
+    last?.addEventListener("load", () => {
+      document.dispatchEvent(new Event("DOMContentLoaded")); // the script waits for it, and it is over
+      if (event?.type === "keydown" && event.target === document.body) // a shortcut is not lost
+        document.body.dispatchEvent(new KeyboardEvent("keydown", event));
+    });
   }
   for (const name of events) addEventListener(name, wake, {capture: true, passive: true});
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => wake(), {once: true});
   if (/[?&]h=/.test(location.search)) wake(); // words to be marked
   if (document.querySelector("#__search:checked, #__drawer:checked")) wake();
 
