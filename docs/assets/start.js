@@ -44,5 +44,9 @@
     });
     const wide = ".formula, .md-typeset__scrollwrap, .md-typeset__table, article pre > code, article table";
     for (const element of document.querySelectorAll(wide)) observer.observe(element);
+    new MutationObserver(changes => { // the theme's script puts a box around each table
+      for (const {addedNodes} of changes)
+        for (const node of addedNodes) if (node.matches?.(wide)) observer.observe(node);
+    }).observe(document.querySelector("article"), {childList: true, subtree: true});
   });
 })();
