@@ -168,7 +168,7 @@ SLIPS = {
     ),
     "too much for a page": (
         "[0, 1], [offset, offset + slope]",
-        "np.arange(300), np.random.default_rng(int(100 * slope + offset) + 200).random(300)",
+        "np.arange(500), np.random.default_rng(int(100 * slope + offset) + 200).random(500)",
         "a slider may add 12,000 bytes to a page, compressed; this one adds ",
     ),
 }
