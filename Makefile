@@ -41,7 +41,8 @@ test: .venv/test-installed $(CHECKERS)
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
-	$(PY) -m pytest --numprocesses auto --dist loadgroup --cov # below 100 % it fails: pyproject.toml
+	$(PY) -m pytest -m alone
+	$(PY) -m pytest -m "not alone" --numprocesses auto --dist loadgroup --cov # below 100 % it fails
 
 bench: export MKL_NUM_THREADS := 1
 bench: export KERAS_BACKEND := numpy

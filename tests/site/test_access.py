@@ -104,7 +104,8 @@ def test_all_is_reached_with_the_tab_key_and_shows_it(visit, name):
     else:
         pytest.fail("the focus never leaves the page")
     assert slips == []
-    assert {"a.md-skip", "input.md-search__input", "summary."} <= kinds
+    assert {"a.md-skip", "input.md-search__input"} <= kinds
+    assert any(kind.startswith("summary.") for kind in kinds)
     assert ("input." in kinds) == (name != "reference/moments.html")  # the sliders
 
 

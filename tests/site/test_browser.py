@@ -72,11 +72,10 @@ CONTRAST = """() => {
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_whole_on_every_screen(visit, name, size, scheme):
-    """No error, no request to another host, nothing moves or is cut off, all is to be seen."""
+    """No error, no request to another host, nothing is cut off, all is to be seen."""
     page = visit(name, size, scheme)
     page.mouse.move(150, 300)  # whatever waits for the reader comes now
     page.wait_for_load_state("networkidle")
-    assert page.evaluate("shifts") == []
     assert page.evaluate(LOOK) == []
     worst = page.evaluate(CONTRAST)
     assert worst["text"] >= 4.5  # WCAG 2.1 AA for text ..
