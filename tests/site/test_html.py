@@ -20,10 +20,6 @@ LEFT = {
         r"Attribute “autocomplete” is only allowed when the input type is",
         r'<input class="md-toggle" data-md-toggle="(drawer|search)" type="checkbox"',
     ),
-    "MathML Core allows it everywhere; the checker's grammar is older": (
-        r"Attribute “scriptlevel” not allowed on element “mtable”",
-        r'<mtable displaystyle="true" scriptlevel="0">',
-    ),
 }
 
 

@@ -1,12 +1,10 @@
 """The look of the site: what a reader meets on paper, on a phone, without a page, or without scripts."""
 
 import re
-import shutil
 
 import pytest
 from bs4 import BeautifulSoup
-from building import ROOT
-from playwright.sync_api import sync_playwright
+from building import CHROMIUM, ROOT
 
 SOURCES = sorted(
     path
@@ -95,7 +93,6 @@ def test_a_page_is_called_by_its_question(site):
     assert title.get_text() == "Does it “work”? - refbn"
 
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None,
     reason="needs Chromium: install it, on Debian with 'apt-get install chromium'",
@@ -103,22 +100,22 @@ needs_chromium = pytest.mark.skipif(
 
 
 @pytest.fixture
-def opened(site):
+def opened(site, chromium):
     """Return a function that opens the built page in a browser."""
     site.write(PAGE)
     assert site.build("--strict").returncode == 0
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+    contexts = []
 
-        def open_page(**settings):
-            page = browser.new_context(**settings).new_page()
-            page.goto((site.folder / "site/index.html").as_uri())
-            return page
+    def open_page(**settings):
+        contexts.append(chromium.new_context(**settings))
+        page = contexts[-1].new_page()
+        page.goto((site.folder / "site/index.html").as_uri())
+        page.mouse.move(10, 300)  # whatever waits for the reader comes now
+        return page
 
-        yield open_page
-        browser.close()
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 @pytest.mark.browser

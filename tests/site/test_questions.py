@@ -14,7 +14,6 @@ import matplotlib.pyplot as plt
 import pytest
 from bs4 import BeautifulSoup
 from building import ROOT, Site
-from playwright.sync_api import sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
@@ -496,20 +495,21 @@ def test_questions_and_exercises_are_in_the_record(site):
 
 
 @pytest.fixture
-def visit(site):
+def visit(site, chromium):
     """Return a function that opens a page with a question and an exercise, as a browser has it."""
     site.write(QUESTION + EXERCISE.replace("# Page\n", ""))
     assert site.build("--strict").returncode == 0
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    contexts = []
 
-        def open_page(**options):
-            page = browser.new_context(**options).new_page()
-            page.goto(f"file://{site.folder}/site/index.html")
-            return page
+    def open_page(**options):
+        contexts.append(chromium.new_context(**options))
+        page = contexts[-1].new_page()
+        page.goto(f"file://{site.folder}/site/index.html")
+        return page
 
-        yield open_page
-        browser.close()
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 @browser
