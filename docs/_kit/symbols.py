@@ -72,10 +72,12 @@ class Notation:
         return [symbol for symbol in self.symbols if symbol.group == name]
 
     def nearest(self, element: Element) -> Symbol | None:
-        """Return the symbol that looks or sounds most like an element."""
+        """Return the symbol of the same name in another look, or the word most like this one."""
         names = {sound(mathml(symbol.latex)): symbol for symbol in self.symbols[::-1]}
         names |= {symbol.spoken.lower(): symbol for symbol in self.symbols[::-1]}
-        close = difflib.get_close_matches(sound(element), list(names), n=1, cutoff=0.6)
+        text = "".join(element.itertext())
+        alike = 0.6 if text.isascii() and len(text) > 1 else 1.0  # theta is no misspelt beta
+        close = difflib.get_close_matches(sound(element), list(names), n=1, cutoff=alike)
         return names[close[0]] if close else None
 
 
