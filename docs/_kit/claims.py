@@ -78,7 +78,7 @@ class _Open(Preprocessor):
         self.claims = claims = dict(_claims(page))
         checks: dict[int, dict[int, Check]] = {}  # by block and line
         for block in page.blocks:
-            if re.search(r'\bexec="(?!off)', block.header):
+            if block.executes != "off":
                 checks[block.number] = dict(_checks(page, block, claims))
         for claim in claims.values():
             if not claim.checks:
@@ -137,7 +137,7 @@ def _checks(page: Page, block: Block, claims: dict[str, Claim]) -> Iterator[tupl
         raise _error(page, block.line + line, what, remedy) from error
     for check in checks:
         line = block.line + check.line
-        if 'source="none"' in block.header:
+        if block.options.get("source") == "none":
             what = "a check must be shown; its block is hidden."
             raise _error(page, line, what, 'Write source="fold" instead of source="none".')
         for name in check.names:

@@ -42,7 +42,6 @@ from _kit.slashes import (
     Outline,
     Slashes,
     SlashesExtension,
-    executes,
     outline_of,
 )
 
@@ -58,7 +57,7 @@ class Exercise(Slashes):
     @staticmethod
     def check(outline: Outline, block: Declared) -> None:
         """Raise a PageError for an exercise without one of its parts, or with parts in disorder."""
-        parts = [executes(fence) for fence in block.fences]
+        parts = [fence.executes for fence in block.fences]
         found = [part for part in parts if part in PARTS]
         for part in PARTS:
             if found.count(part) != 1:
@@ -138,9 +137,9 @@ def _part(md: Markdown, page: Page, block: Block, part: str) -> Block:
         raise PageError(page.where(block), what, 'Put the check into a block with exec="on".')
     exercise = outline_of(md).around(block.line)
     if exercise is None or exercise.name != Exercise.NAME:
-        what = f'a block with exec="{executes(block)}" must stand in an exercise.'
+        what = f'a block with exec="{block.executes}" must stand in an exercise.'
         raise PageError(page.where(block), what, "Put /// exercise | and its title before it.")
-    return next(fence for fence in exercise.fences if executes(fence) == part)
+    return next(fence for fence in exercise.fences if fence.executes == part)
 
 
 def _failure(page: Page, starter: Block, check: Block) -> str:

@@ -22,7 +22,7 @@ import sys
 import textwrap
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +38,7 @@ from markdown.extensions import Extension
 from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 from markdown_exec import MarkdownConverter
-from pymdownx.superfences import SuperFencesException
+from pymdownx.superfences import RE_OPTIONS, SuperFencesException
 from threadpoolctl import threadpool_limits
 
 SEED = 0  # of the global generators at the start of each page; any number would do
@@ -75,6 +75,17 @@ class Block:
     last: int  # of the closing one
     header: str
     code: str
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Return the options that the header gives, as SuperFences reads them."""
+        options = RE_OPTIONS.finditer(self.header)
+        return {option["key"]: option["value"] for option in options if option["quot"]}
+
+    @property
+    def executes(self) -> str:
+        """Return how the block is run, or "off"."""
+        return self.options.get("exec", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +419,7 @@ def page_of(md: Markdown) -> Page:
     return _ledgers[md]
 
 
-def choice(wrong: str, known: list[str]) -> str:
+def choice(wrong: str, known: Sequence[str]) -> str:
     """Return the remedy for a misspelt word: the one that is meant, or all that there are."""
     close = difflib.get_close_matches(wrong, known, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Choose one of {', '.join(known)}."
@@ -596,37 +607,40 @@ def _unchanged() -> Iterator[None]:
     Raises:
         MeddlingError: If one does; everything is put back before.
     """
-    modules = {name: vars(sys.modules[name]) for name in _SHARED if name in sys.modules}
-    before = {name: dict(module) for name, module in modules.items()}
+    modules = [sys.modules[name] for name in _SHARED if name in sys.modules]
+    before = {module: dict(vars(module)) for module in modules}
     folder, environment = Path.cwd(), dict(os.environ)
     try:
         yield
     finally:  # a block that raises, as it declares, must leave things in order too
-        changed = [
-            f"{name}.{key}"
-            for name, module in modules.items()
-            for key, value in before[name].items()
-            if module.get(key) is not value
-        ]
-        added = [
-            (name, key)
-            for name, module in modules.items()
-            for key in module.keys() - before[name].keys()
-            if not key.startswith("__") and not isinstance(module[key], ModuleType)
-        ]
-        for name, key in added:
-            del modules[name][key]
-        changed += [f"{name}.{key}" for name, key in sorted(added)]
-        changed += ["the working folder"] if Path.cwd() != folder else []
-        changed += [f"os.environ[{k!r}]" for k, v in environment.items() if os.environ.get(k) != v]
-        for key in os.environ.keys() - environment.keys():  # scikit-learn sets one as it comes in
-            del os.environ[key]
-        os.environ.update(environment)
-        for name, module in modules.items():
-            module.update(before[name])
-        os.chdir(folder)
+        changed = [*_restored(before), *_restored_process(folder, environment)]
         if changed:
             raise MeddlingError(f"the block left changed: {', '.join(changed)}")
+
+
+def _restored(before: dict[ModuleType, dict[str, Any]]) -> list[str]:
+    """Put modules back as they were; return what was changed in them or added to them."""
+    changed, added = [], []
+    for module, held in before.items():
+        name, now = module.__name__, vars(module)
+        changed += [f"{name}.{key}" for key, value in held.items() if now.get(key) is not value]
+        for key in now.keys() - held.keys():
+            if not key.startswith("__") and not isinstance(now[key], ModuleType):
+                del now[key]
+                added.append(f"{name}.{key}")
+        now.update(held)
+    return [*changed, *sorted(added)]
+
+
+def _restored_process(folder: Path, environment: dict[str, str]) -> list[str]:
+    """Put the working folder and the environment back; return what was changed of them."""
+    changed = ["the working folder"] if Path.cwd() != folder else []
+    changed += [f"os.environ[{k!r}]" for k, v in environment.items() if os.environ.get(k) != v]
+    for key in os.environ.keys() - environment.keys():  # scikit-learn sets one as it comes in
+        del os.environ[key]
+    os.environ.update(environment)
+    os.chdir(folder)
+    return changed
 
 
 @contextlib.contextmanager

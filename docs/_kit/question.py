@@ -29,7 +29,6 @@ from _kit.slashes import (
     Outline,
     Slashes,
     SlashesExtension,
-    executes,
 )
 
 WORDS = "Predict", "Check yourself"  # what may stand before the question
@@ -77,7 +76,7 @@ class Option(Slashes):
     @staticmethod
     def check(outline: Outline, block: Declared) -> None:
         """Raise a PageError for an option that runs nothing."""
-        if not any(executes(fence) == "on" for fence in block.fences):
+        if not any(fence.executes == "on" for fence in block.fences):
             remedy = 'Put a ```python exec="on" into it that shows what this answer would need.'
             raise outline.error(block, "an option must run a block; it runs none.", remedy)
 

@@ -19,7 +19,6 @@ from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 from pymdownx.blocks import BlocksExtension
 from pymdownx.blocks.block import Block
-from pymdownx.superfences import RE_OPTIONS
 
 from _kit.page import Block as Fence
 from _kit.page import Page, PageError, choice, page_of
@@ -47,12 +46,6 @@ class Declared:
     def __str__(self) -> str:
         """Return how it is called in messages."""
         return f"the {self.name} of line {self.line}"
-
-
-def executes(fence: Fence) -> str:
-    """Return the value of a fence's option `exec`, as the header says."""
-    options = {option["key"]: option["value"] for option in RE_OPTIONS.finditer(fence.header)}
-    return options.get("exec") or "off"
 
 
 class Outline:

@@ -19,7 +19,6 @@ import difflib
 import re
 import tomllib
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -27,7 +26,7 @@ from xml.etree.ElementTree import Element
 
 from math_core import LatexError, LatexToMathML
 
-from _kit.page import PageError
+from _kit.page import PageError, choice
 from _kit.spoken import Reader, UnreadableError
 
 FIELDS = ("latex", "spoken", "meaning", "code", "shape", "role")
@@ -156,14 +155,14 @@ def _checked(where: str, group: str, entry: dict[str, Any], roles: set[str]) -> 
             raise PageError(where, f"{name} is missing.", f"Write all of {', '.join(fields)}.")
     for name, value in entry.items():
         if name not in fields:
-            raise PageError(where, f"there is no field {name!r}.", _choice(name, fields))
+            raise PageError(where, f"there is no field {name!r}.", choice(name, fields))
         if not isinstance(value, str) or not (value or name in {"code", "shape"}):
             what = f"{name} must be a text, and not empty; found {value!r}."
             raise PageError(where, what, "Write it in quotes.")
     role = entry.get("role", "none")
     if role not in {*roles, "none"}:
         raise PageError(
-            where, f"there is no role {role!r}.", _choice(role, [*sorted(roles), "none"])
+            where, f"there is no role {role!r}.", choice(role, [*sorted(roles), "none"])
         )
     return Symbol(group, **entry)
 
@@ -202,9 +201,3 @@ def _add_operator(where: str, symbol: Symbol, math: Element) -> None:
     if read != symbol.spoken:
         what = f"spoken is {symbol.spoken!r}, but it is read as {read!r}."
         raise PageError(where, what, "Write it as it is read, or change spoken.py.")
-
-
-def _choice(wrong: str, known: Sequence[str]) -> str:
-    """Return the remedy for a misspelt word."""
-    close = difflib.get_close_matches(wrong, known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Choose one of {', '.join(known)}."

@@ -79,8 +79,8 @@ def _look(page: Page, block: Block, tree: ast.Module) -> ast.Module:
 
 def _words(block: Block, tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield the texts in a block that readers will see as prose."""
-    kind = re.search(r'\bresult="(\w+)"', block.header)
-    if kind and kind[1] == "markdown":
+    kind = block.options.get("result")
+    if kind == "markdown":
         yield from _constants(tree)
     elif kind:
         for node in ast.walk(tree):

@@ -70,9 +70,9 @@ class _Listen(Preprocessor):
 def _left(block: Block, run: Run) -> dict[str, str]:
     """Return what a block left that other renderings than HTML need."""
     left = {"output": run.output, "error": run.error or ""}
-    if re.search(r'\bresult="(figure|slider)"', block.header):
+    if block.options.get("result") in {"figure", "slider"}:
         left |= {name: run.namespace[name] for name in ("title", "caption", "alt")}
-    if 'result="slider"' in block.header:
+    if block.options.get("result") == "slider":
         left["call"] = _call(run.namespace["inputs"])
     return left
 

@@ -37,12 +37,12 @@ def cells(page: Page, pieces: Iterable[Text | Fence]) -> list[Cell]:
     for piece in pieces:
         if isinstance(piece, Text):
             texts.append(for_students(piece.text))
-        elif piece.runs or piece.executes == "starter":
+        elif piece.runs or piece.block.executes == "starter":
             made += _split("\n\n".join(texts))
             texts = []
-            if piece.executes == "check":
+            if piece.block.executes == "check":
                 check = [_code(page, piece)]
-            elif piece.executes == "solution":
+            elif piece.block.executes == "solution":
                 made += [_code(page, piece), *check]
             else:
                 made.append(_code(page, piece))
@@ -60,10 +60,10 @@ LABELS = {
 
 def _code(page: Page, fence: Fence) -> Cell:
     code = runnable(page, fence)
-    if fence.executes == "starter":
+    if fence.block.executes == "starter":
         lines = [f"# {line}".rstrip() for line in (LABELS["starter"], *code.split("\n"))]
         return Cell("\n".join(lines), is_code=True)
-    label = f"# {LABELS[fence.executes]}\n" if fence.executes in LABELS else ""
+    label = f"# {LABELS[fence.block.executes]}\n" if fence.block.executes in LABELS else ""
     return Cell(label + code, is_code=True, fence=fence)
 
 
@@ -93,7 +93,7 @@ def fenced(text: str, language: str) -> str:
 def shown(fence: Fence) -> str:
     """Return a fence as Markdown, and say of Python that it does not run."""
     text = fenced(fence.block.code, fence.language)
-    return f"Not run:\n\n{text}" if fence.options.get("exec") == "off" else text
+    return f"Not run:\n\n{text}" if fence.block.options.get("exec") == "off" else text
 
 
 def last_statement(page: Page, fence: Fence) -> tuple[str, str]:
@@ -118,7 +118,7 @@ def last_statement(page: Page, fence: Fence) -> tuple[str, str]:
 
 def is_warning(fence: Fence) -> bool:
     """Return whether the declared error is a warning: it ends nothing unless one says so."""
-    return fence.options.get("raises", "").endswith("Warning")
+    return fence.block.options.get("raises", "").endswith("Warning")
 
 
 def runnable(page: Page, fence: Fence) -> str:

@@ -58,9 +58,9 @@ def _cells(page: Page, cell: Cell) -> list[Any]:
 def _code(page: Page, code: str, fence: Fence) -> list[Any]:
     """Return the cell of a block; code that the page folds away is folded away here too."""
     metadata: dict[str, Any] = {}
-    if fence.options.get("source", "above") != "above" or fence.executes == "solution":
+    if fence.block.options.get("source", "above") != "above" or fence.block.executes == "solution":
         metadata["jupyter"] = {"source_hidden": True}
-    if "raises" in fence.options:
+    if "raises" in fence.block.options:
         metadata["tags"] = ["raises-exception"]
     if is_warning(fence):
         before, statement = last_statement(page, fence)

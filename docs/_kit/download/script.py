@@ -55,7 +55,7 @@ def _cell(page: Page, cell: Cell) -> str:
     if not cell.is_code:
         return "# %% [markdown]\n" + comment(cell.source)
     code = cell.source.strip("\n")
-    if cell.fence and "raises" in cell.fence.options:
+    if cell.fence and "raises" in cell.fence.block.options:
         code = _expecting(page, cell.fence)
     if cell.fence and cell.fence.result == "slider":
         code += "\n\n" + cell.fence.left["call"]
@@ -67,7 +67,7 @@ def _cell(page: Page, cell: Cell) -> str:
 def _expecting(page: Page, fence: Fence) -> str:
     """Return code that checks that the declared error comes, prints it and goes on."""
     before, statement = last_statement(page, fence)
-    name = fence.options["raises"]
+    name = fence.block.options["raises"]
     known = hasattr(builtins, name)
     lines = ["try:", statement.rstrip("\n")]
     if is_warning(fence):

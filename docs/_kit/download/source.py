@@ -32,24 +32,23 @@ class Fence:
     """A fence, and what it left if it ran."""
 
     block: Block
-    language: str
-    options: dict[str, str]
     left: dict[str, str]
 
     @property
-    def executes(self) -> str:
-        """Return the value of its option `exec`."""
-        return self.options.get("exec", "off")
+    def language(self) -> str:
+        """Return its language."""
+        word = re.search(r"[\w+#-]+", self.block.header)
+        return word[0] if word else "text"
 
     @property
     def runs(self) -> bool:
         """Return whether the downloads run it: all but what is only shown or left incomplete."""
-        return self.executes not in {"off", "starter"}
+        return self.block.executes not in {"off", "starter"}
 
     @property
     def result(self) -> str:
         """Return how the page shows what it left."""
-        return self.options.get("result", "text")
+        return self.block.options.get("result", "text")
 
 
 def pieces(page: Page, left: dict[int, dict[str, str]]) -> list[Text | Fence]:
@@ -65,7 +64,7 @@ def pieces(page: Page, left: dict[int, dict[str, str]]) -> list[Text | Fence]:
     for block in page.blocks:
         start = block.line - page.first_line
         found += _text(boxes, values, lines[at:start])
-        found.append(_fence(block, left.get(block.number, {})))
+        found.append(Fence(block, left.get(block.number, {})))
         boxes.behind_fence = True
         at = start
     found += _text(boxes, values, lines[at:])
@@ -77,12 +76,6 @@ def _text(boxes: _Boxes, values: _Values, lines: list[str]) -> Iterator[Text]:
     text = "\n".join(boxes.open(lines)).strip("\n")
     if text:
         yield Text(re.sub(r"\n{3,}", "\n\n", values.insert(text)))
-
-
-def _fence(block: Block, left: dict[str, str]) -> Fence:
-    language = re.search(r"[\w+#-]+", block.header)
-    options = dict(re.findall(r'([\w-]+)="([^"]*)"', block.header))
-    return Fence(block, language[0] if language else "text", options, left)
 
 
 class _Boxes:

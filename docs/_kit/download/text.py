@@ -26,18 +26,18 @@ def text(pieces: Iterable[Text | Fence]) -> str:
 
 def _fence(fence: Fence) -> Iterator[str]:
     """Yield the code, unless the page leaves it out, and what it left."""
-    if fence.executes in LABELS:
-        yield f"{LABELS[fence.executes]}:"
+    if fence.block.executes in LABELS:
+        yield f"{LABELS[fence.block.executes]}:"
     if not fence.runs:
         yield shown(fence)
         return
-    if fence.options.get("source") != "none":
+    if fence.block.options.get("source") != "none":
         yield fenced(fence.block.code.strip("\n"), "python")
     output, error = fence.left["output"].strip("\n"), fence.left["error"]
     if fence.result in {"figure", "slider"}:
         yield "**Figure. {title}.** {caption} *(What is drawn: {alt})*".format_map(fence.left)
     if fence.result == "slider":
-        yield generated(f"fig-{fence.options.get('id')}")
+        yield generated(f"fig-{fence.block.options.get('id')}")
     elif fence.result == "markdown":
         yield output
     elif output or error:
