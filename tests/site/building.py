@@ -60,6 +60,21 @@ def served(folder):
         server.shutdown()
 
 
+def note_slips(page, home):
+    """Let a browser's page note in `slips` what goes wrong, and who but its home is asked."""
+    page.slips = []
+    page.on("console", lambda m: m.type in {"error", "warning"} and page.slips.append(m.text))
+    page.on("pageerror", lambda error: page.slips.append(str(error)))
+    page.on("requestfailed", lambda request: page.slips.append(f"failed: {request.url}"))
+    page.on(
+        "request",
+        lambda request: (
+            request.url.startswith((home, "data:", "blob:"))
+            or page.slips.append(f"another host: {request.url}")
+        ),
+    )
+
+
 class Site:
     """A site with our mkdocs.yml, our kit and our package, and with pages of its own."""
 
@@ -85,6 +100,14 @@ class Site:
     def build(self, *flags):
         """Build the site."""
         return build(self.folder, *flags)
+
+    def refusal(self):
+        """Build in the mode that swallows most; return what ended the build, and the remedy."""
+        built = self.build("--no-strict", "--quiet")
+        assert built.returncode == 1
+        assert "\n  To do: " in built.stderr
+        assert "Traceback" not in built.stderr
+        return built.stderr
 
     def html(self, page="index.html"):
         """Return a built page."""

@@ -1,7 +1,7 @@
 """Sites to look at: a tiny one for each test, and the real one, built once."""
 
 import pytest
-from building import CHROMIUM, ROOT, SIZES, Site, build
+from building import CHROMIUM, ROOT, SIZES, Site, build, note_slips
 from playwright.sync_api import sync_playwright
 from serving import serving
 
@@ -69,17 +69,7 @@ def visit(chromium, address):
         contexts.append(context)
         context.add_init_script(SHIFTS)
         page = context.new_page()
-        page.slips = []
-        page.on("console", lambda m: m.type in {"error", "warning"} and page.slips.append(m.text))
-        page.on("pageerror", lambda error: page.slips.append(str(error)))
-        page.on("requestfailed", lambda request: page.slips.append(f"failed: {request.url}"))
-        page.on(
-            "request",
-            lambda request: (
-                request.url.startswith((address, "data:", "blob:"))
-                or page.slips.append(f"another host: {request.url}")
-            ),
-        )
+        note_slips(page, address)
         page.goto(address + name)
         page.wait_for_load_state("networkidle")
         return page

@@ -148,15 +148,20 @@ def test_code_is_copied_without_its_output(visit):
     assert "import refbn" in copied
 
 
-def test_search_finds_epsilon(visit):
-    """Typing 'epsilon' into the search leads to the page about it."""
-    page = visit("index.html")
+def search_for_epsilon(page):
+    """Type it, and follow what is found, without a slip."""
     page.locator("input.md-search__input").press_sequentially("epsilon", delay=50)
     first = page.locator(".md-search-result__link[href*='epsilon.html']").first
     first.wait_for(state="visible", timeout=30_000)
     first.click()
     page.wait_for_url("**/edge-cases/epsilon.html*")
     assert page.slips == []
+
+
+def test_search_finds_epsilon(visit):
+    """Typing 'epsilon' into the search leads to the page about it."""
+    page = visit("index.html")
+    search_for_epsilon(page)
 
 
 def test_the_source_of_a_function_is_readable(visit):

@@ -169,11 +169,10 @@ def test_an_unknown_symbol_is_named_with_the_nearest_known_one(latex):
 def test_an_unknown_symbol_in_a_page_ends_the_build(site, text, where):
     """The message says file and line, the formula, the symbol, and what to write instead."""
     site.write(text)
-    built = site.build("--no-strict", "--quiet")
-    assert built.returncode == 1
-    assert where in built.stderr
-    assert "formula 'x + \\\\epsilon': there is no symbol 'ϵ'" in built.stderr
-    assert "To do: Did you mean \\varepsilon (epsilon)?" in built.stderr
+    said = site.refusal()
+    assert where in said
+    assert "formula 'x + \\\\epsilon': there is no symbol 'ϵ'" in said
+    assert "To do: Did you mean \\varepsilon (epsilon)?" in said
 
 
 def test_an_unknown_symbol_in_a_docstring_ends_the_build(site):
@@ -186,9 +185,8 @@ def test_an_unknown_symbol_in_a_docstring_ends_the_build(site):
         file.write('\n\ndef wrong():\n    r"""Return \\(x + \\epsilon\\)."""\n')
     line = (package / "running.py").read_text(encoding="utf-8").count("\n")
     site.write("::: refbn.running.wrong\n")
-    built = site.build("--no-strict", "--quiet")
-    assert built.returncode == 1
-    assert f"refbn/running.py:{line}: formula 'x + \\\\epsilon': there is no" in built.stderr
+    said = site.refusal()
+    assert f"refbn/running.py:{line}: formula 'x + \\\\epsilon': there is no" in said
 
 
 GOOD = """
@@ -316,9 +314,8 @@ def test_a_malformed_notation_ends_the_build(site):
     (site.folder / "mkdocs.yml").write_text(text.replace(FILE, "bad.toml"), encoding="utf-8")
     (site.folder / "bad.toml").write_text(GOOD.replace('role = "batch"', ""), encoding="utf-8")
     site.write("# T\n")
-    built = site.build("--no-strict", "--quiet")
-    assert built.returncode == 1
-    assert "bad.toml:2: batch 1: role is missing." in built.stderr
+    said = site.refusal()
+    assert "bad.toml:2: batch 1: role is missing." in said
 
 
 def test_symbols_are_coloured_and_explained(site):
@@ -369,9 +366,8 @@ def test_the_table_of_a_group_is_made_from_the_file(site):
     assert cells[0]["class"] == ["role-batch"]
     assert cells[0].a["href"] == "#x-hat"
     site.write("# T\n\nBefore.\n\n/// notation | bacth\n///\n")
-    built = site.build("--no-strict", "--quiet")
-    assert built.returncode == 1
-    assert "docs/index.md:5: notation: the notation has no group 'bacth'." in built.stderr
+    said = site.refusal()
+    assert "docs/index.md:5: notation: the notation has no group 'bacth'." in said
 
 
 @pytest.mark.xdist_group("site")

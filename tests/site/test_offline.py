@@ -1,8 +1,8 @@
 """The site opens and works from a disk, and asks nobody for anything."""
 
 import pytest
-from building import CHROMIUM
-from test_browser import PAGES
+from building import CHROMIUM, note_slips
+from test_browser import PAGES, search_for_epsilon
 
 pytestmark = [
     pytest.mark.browser,
@@ -18,17 +18,7 @@ def on_disk(chromium, built_site):
 
     def open_page(name):
         page = context.new_page()
-        page.slips = []
-        page.on("console", lambda m: m.type in {"error", "warning"} and page.slips.append(m.text))
-        page.on("pageerror", lambda error: page.slips.append(str(error)))
-        page.on("requestfailed", lambda request: page.slips.append(f"failed: {request.url}"))
-        page.on(
-            "request",
-            lambda request: (
-                request.url.startswith(("file:", "data:", "blob:"))
-                or page.slips.append(f"another host: {request.url}")
-            ),
-        )
+        note_slips(page, "file:")
         page.goto(f"{built_site.as_uri()}/{name}")
         page.mouse.move(150, 300)
         page.wait_for_load_state("networkidle")
@@ -51,9 +41,4 @@ def test_a_page_opens_from_a_disk(on_disk, name):
 def test_search_works_from_a_disk(on_disk):
     """Typing 'epsilon' leads to the page about it, without a server."""
     page = on_disk("learn/backward.html")
-    page.locator("input.md-search__input").press_sequentially("epsilon", delay=50)
-    first = page.locator(".md-search-result__link[href*='epsilon.html']").first
-    first.wait_for(state="visible", timeout=30_000)
-    first.click()
-    page.wait_for_url("**/edge-cases/epsilon.html*")
-    assert page.slips == []
+    search_for_epsilon(page)

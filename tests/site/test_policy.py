@@ -71,10 +71,9 @@ def test_no_style_and_no_script_stands_in_an_attribute(pages):
 def test_what_the_policy_would_break_ends_the_build(site, slip):
     """A handler, a script in a link or a style in a page is refused, with the page and a remedy."""
     site.write(f"# T\n\n{slip}\n")
-    built = site.build("--no-strict", "--quiet")
-    assert built.returncode == 1
-    assert "docs/index.md: the site's policy allows no style and no script" in built.stderr
-    assert "To do: Use a class" in built.stderr
+    said = site.refusal()
+    assert "docs/index.md: the site's policy allows no style and no script" in said
+    assert "To do: Use a class" in said
 
 
 def test_a_style_in_an_attribute_becomes_a_class(site):
