@@ -41,6 +41,7 @@ def built(tmp_path_factory):
     """Return a site with claims on two pages, and the pages that list them."""
     site = Site(tmp_path_factory.mktemp("claims"))
     site.write(PAGE)
+    site.write("## Author, 2015 { #author }\n", "reference/bibliography.md")
     site.write("# Status { #s }\n\n<!-- status -->\n", "more/status.md")
     site.write("# Claims { #c }\n\n<!-- claims -->\n", "more/claims.md")
     other = '# Other { #o }\n\n[Yes.]{claim="yes"}\n\n```python exec="on" raises="ValueError"\n'
@@ -88,6 +89,8 @@ def test_what_is_not_checked_says_so(built):
     """A hunch and a citation carry their label in the text."""
     text = " ".join(article(built).get_text().split())
     assert "It may well be (hunch), or it was (Author, 2015)." in text
+    source = article(built).select_one(".cited > small > a")
+    assert source["href"] == "reference/bibliography.html#author"
 
 
 def test_the_page_of_claims_lists_them_all(built):
@@ -157,6 +160,11 @@ SLIPS = {
         "[Yes.]{cited}\n",
         "docs/index.md:1: the mark {cited} cannot be read.",
         'Write {cited="Author, year"}.',
+    ),
+    "a citation that the bibliography lacks": (
+        'Text.\n\n[Yes.]{cited="Author, 2015"}\n',
+        "docs/index.md:3: 'Author, 2015' is cited, and is no heading of docs/reference/bibliog",
+        "Write into docs/reference/bibliography.md: ### Author, 2015 { #author-2015 }",
     ),
     "a hunch of somebody": (
         '[Yes.]{hunch="mine"}\n',

@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from bs4 import BeautifulSoup
 from building import ROOT, build, one_processor
 
 PAGES = sorted(
@@ -33,17 +32,6 @@ for name in sys.argv[1:]:
     html = md.convert(source)
     print(name, hashlib.sha256(html.encode()).hexdigest())
 """
-
-
-@pytest.fixture(scope="session")
-def pages(built_site):
-    """Return every page of the built site, parsed, by its path."""
-    return {
-        path.relative_to(built_site).as_posix(): BeautifulSoup(
-            path.read_text(encoding="utf-8"), "html.parser"
-        )
-        for path in sorted(built_site.rglob("*.html"))
-    }
 
 
 def test_every_source_becomes_a_page(pages):
