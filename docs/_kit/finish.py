@@ -15,6 +15,7 @@ from _kit import download, facts, head, mend, overview, policy, social, styles, 
 from _kit.built import Site
 
 STEPS: list[Callable[[Site], None]] = [  # in this order
+    overview.settle,
     overview.claims,
     overview.status,
     facts.write,

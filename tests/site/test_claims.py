@@ -46,7 +46,7 @@ def built(tmp_path_factory):
     site.write("# Claims { #c }\n\n<!-- claims -->\n", "more/claims.md")
     other = '# Other { #o }\n\n[Yes.]{claim="yes"}\n\n```python exec="on" raises="ValueError"\n'
     site.write(
-        other + 'assert True  # claim yes\nraise ValueError("no")\n```\n\nA {{ 1 + 1 }}.\n',
+        other + 'assert True  # claim yes\nraise ValueError("no")\n```\n\nA {{ 1 + 1 }}. [Below.]{settled="below"}\n',
         "more/other.md",
     )
     done = site.build("--strict")
@@ -91,6 +91,22 @@ def test_what_is_not_checked_says_so(built):
     assert "It may well be (hunch), or it was (Author, 2015)." in text
     source = article(built).select_one(".cited > small > a")
     assert source["href"] == "reference/bibliography.html#author"
+
+
+def test_a_sentence_can_rest_on_the_check_of_another_page(built):
+    """Its mark leads to that check; it is no claim of its own."""
+    sentence = article(built, "more/other.html").select_one(".settled")
+    assert sentence.get_text() == "Below.✓"
+    assert sentence.a["href"] == "../index.html#check-below"
+    assert article(built).find(id="check-below")
+
+
+def test_a_sentence_cannot_rest_on_a_claim_that_is_not_there(site):
+    """The page that leans on it is named, and the nearest claim."""
+    site.write(f'[Yes.]{{claim="one"}} [Indeed.]{{settled="on"}}\n{CHECKED}')
+    refusal = site.refusal()
+    assert "docs/index.md: no page has the claim 'on', which is to settle" in refusal
+    assert "Did you mean 'one'?" in refusal
 
 
 def test_the_page_of_claims_lists_them_all(built):
@@ -170,6 +186,11 @@ SLIPS = {
         '[Yes.]{hunch="mine"}\n',
         'docs/index.md:1: the mark {hunch="mine"} cannot be read.',
         "Write {hunch} alone.",
+    ),
+    "a sentence settled by nothing": (
+        '[Yes.]{settled="Some claim"}\n',
+        'docs/index.md:1: the mark {settled="Some claim"} cannot be read.',
+        "the id of a claim of another page.",
     ),
     "a misspelt mark": (
         '[Yes.]{cite="Author, 2015"}\n',
