@@ -12,6 +12,10 @@ The check is an assertion in a block of the same page, `assert` or NumPy's `asse
 the id of the claim in the comment behind it and, after a colon, the reason for its tolerance. What
 it compared is noted as it runs: the reader sees it below the block and on the page of all claims.
 The mark behind the sentence leads to the check, the id below the check back to the sentence.
+
+A sentence that the check of a claim on another page settles leads there:
+
+    [It is below one.]{settled="below-one"}
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ from _kit.prose import PLACES, blank
 _MARK = re.compile(r'\]\{(\w+)(?:="([^"]*)")?\}')
 KINDS = {
     "claim": 'Write {claim="short-name"}: small letters, digits, hyphens.',
+    "settled": 'Write {settled="short-name"}, the id of a claim of another page.',
     "cited": 'Write {cited="Author, year"}.',
     "hunch": "Write {hunch} alone.",
 }
@@ -94,7 +99,7 @@ class _Open(Preprocessor):
 
 
 MARK = (  # as raw HTML: the builder, which looks for the target of a link, knows no ids of blocks
-    '<a class="claim-mark" href="#check-{}" title="Checked: see the check"'
+    '<a class="claim-mark" href="#{}" title="Checked: see the check"'
     ' aria-label="Checked: see the check">✓</a>'
 )
 
@@ -112,7 +117,8 @@ def _claims(page: Page) -> Iterator[tuple[str, Claim]]:
             raise PageError(page.name, f"only a page can hold {mark[0]!r}.", "Put it into a page.")
         if kind not in KINDS:
             raise _error(page, line, f"there is no mark {mark[0][1:]}.", " ".join(KINDS.values()))
-        if bool(name) == (kind == "hunch") or (kind == "claim" and not re.fullmatch(ID, name)):
+        is_id = bool(re.fullmatch(ID, name or ""))
+        if bool(name) == (kind == "hunch") or (kind in {"claim", "settled"} and not is_id):
             raise _error(page, line, f"the mark {mark[0][1:]} cannot be read.", KINDS[kind])
         if kind == "claim" and name in seen:
             what = f"the claim {name!r} stands twice, first in line {seen[name]}."
@@ -246,7 +252,9 @@ class _Sentence(LinkInlineProcessor):
         element.text = text
         if mark[1] == "claim":
             element.set("id", f"claim-{mark[2]}")
-            element.text += self.md.htmlStash.store(MARK.format(mark[2]))
+            element.text += self.md.htmlStash.store(MARK.format(f"check-{mark[2]}"))
+        elif mark[1] == "settled":  # the step over the whole site puts in the page
+            element.text += self.md.htmlStash.store(MARK.format(f"settled-{mark[2]}"))
         else:
             label = f"({mark[2]})" if mark[2] else "(hunch)"
             SubElement(element, "small").text = f" {label}"

@@ -2,7 +2,7 @@
 
 Each page left its record behind its text (see page.py). Here the records are taken out of the
 pages, and every step gets all pages at once. Nothing is written before all steps have passed.
-MkDocs calls this as a hook; with another builder it is `python -m _kit.finish site`.
+MkDocs calls this as a hook (see hooks.py); with another builder it is `python -m _kit.finish site`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from _kit import download, facts, head, mend, overview, policy, social, styles, valid
 from _kit.built import Site
 
 STEPS: list[Callable[[Site], None]] = [  # in this order
+    overview.settle,
     overview.claims,
     overview.status,
     facts.write,
@@ -40,17 +40,6 @@ def finish(folder: Path) -> None:
     for step in STEPS:
         step(site)
     site.write()
-
-
-def on_startup(command: str, dirty: bool) -> None:  # noqa: ARG001, FBT001 (MkDocs' arguments)
-    """Leave the policy out of `mkdocs serve`, which puts a script of its own into each page."""
-    if command == "serve":
-        STEPS[:] = [step for step in STEPS if step is not policy.protect]
-
-
-def on_post_build(config: Any) -> None:
-    """Finish a site that MkDocs has built."""
-    finish(Path(config.site_dir))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections import Counter
 from html import escape
 
 from _kit.built import Built, Site
-from _kit.page import PageError
+from _kit.page import PageError, choice
 
 _CLAIM = re.compile(
     r'<span class="claim" id="claim-([\w-]+)">(.*?)<a class="claim-mark"', re.DOTALL
@@ -18,12 +18,34 @@ _CLAIM = re.compile(
 _OPINION = re.compile(
     r'<span class="(?:cited|hunch)">(.*?)<small> \((.*?)\)</small></span>', re.DOTALL
 )
+_SETTLED = re.compile(r'href="#settled-([\w-]+)"')
 COUNTED = {  # of a page's record
     "claims": "claims",
     "values": "computed",
     "questions": "questions",
     "exercises": "exercises",
 }
+
+
+def settle(site: Site) -> None:
+    """Lead from each sentence that a claim of another page settles to the check of that claim.
+
+    Args:
+        site: The built site; pages with such sentences are changed.
+
+    Raises:
+        PageError: If there is no such claim.
+    """
+    homes = {name: page for page in site.pages for name in page.record.get("claims", {})}
+    for page in site.pages:
+
+        def lead(mark: re.Match[str], page: Built = page) -> str:
+            if mark[1] not in homes:
+                what = f"no page has the claim {mark[1]!r}, which is to settle a sentence here."
+                raise PageError(page.record["source"], what, choice(mark[1], sorted(homes)))
+            return f'href="{page.root}{homes[mark[1]].path}#check-{mark[1]}"'
+
+        page.html = _SETTLED.sub(lead, page.html)
 
 
 def claims(site: Site) -> None:
@@ -80,7 +102,7 @@ def _opinions_of(page: Built) -> str:
     """Return the sentences of a page that are cited or a hunch, as items of a list."""
     found = _OPINION.findall(page.html)
     return "".join(
-        f"<li>{_plain(s)} <small>({who}; {_link(page)})</small></li>" for s, who in found
+        f"<li>{_plain(s)} <small>({_plain(who)}; {_link(page)})</small></li>" for s, who in found
     )
 
 

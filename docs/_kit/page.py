@@ -60,6 +60,11 @@ class PageError(SuperFencesException, ClickException):  # type: ignore[misc] # p
             remedy: What to do about it.
         """
         super().__init__(f"{where}: {what}\n  To do: {remedy}")
+        self.parts = where, what, remedy
+
+    def __reduce__(self) -> tuple[type[PageError], tuple[str, str, str]]:
+        """Let the error travel from one process to another."""
+        return PageError, self.parts
 
     def __str__(self) -> str:
         """Return the message, for builders that print the exception."""

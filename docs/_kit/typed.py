@@ -29,7 +29,7 @@ NUMBER = re.compile(
 _ELSEWHERE = re.compile(r"<!-- numbers: \S.* -->")
 _NO_TEXT = re.compile(
     r"<!--.*?-->|</?[a-zA-Z][\w-]*(?:\s[^<>]*)?/?>|<https?:[^>\s]*>"  # HTML
-    r"|\]\([^)\s]*\)|\]\[[\w.]*\]"  # where links lead
+    r"|\]\([^)\s]*\)|\]\[[\w.]*\]|\barXiv:\d+\.\d+"  # where links lead, and the name of a paper
     r'|\{[^{}\n]*="[^"\n]*"[^{}\n]*\}|\{\s*[#.][^{}\n]*\}',  # attributes
     re.DOTALL,
 )

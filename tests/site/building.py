@@ -45,6 +45,17 @@ def build(folder, *flags, **environment):
     )
 
 
+@contextlib.contextmanager
+def one_processor():
+    """Give this process, and those that it starts, one processor: pages are built one by one."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         """Say nothing."""

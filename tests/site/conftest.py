@@ -1,6 +1,7 @@
 """Sites to look at: a tiny one for each test, and the real one, built once."""
 
 import pytest
+from bs4 import BeautifulSoup
 from building import CHROMIUM, ROOT, SIZES, Site, build, note_slips
 from playwright.sync_api import sync_playwright
 from serving import serving
@@ -19,6 +20,17 @@ def built_site(tmp_path_factory):
     built = build(ROOT, "--strict", "--site-dir", str(target))
     assert built.returncode == 0, built.stderr
     return target
+
+
+@pytest.fixture(scope="session")
+def pages(built_site):
+    """Return every page of the built site, parsed, by its path."""
+    return {
+        path.relative_to(built_site).as_posix(): BeautifulSoup(
+            path.read_text(encoding="utf-8"), "html.parser"
+        )
+        for path in sorted(built_site.rglob("*.html"))
+    }
 
 
 @pytest.fixture(scope="session")

@@ -41,11 +41,12 @@ def built(tmp_path_factory):
     """Return a site with claims on two pages, and the pages that list them."""
     site = Site(tmp_path_factory.mktemp("claims"))
     site.write(PAGE)
+    site.write("## Author, 2015 { #author }\n", "reference/bibliography.md")
     site.write("# Status { #s }\n\n<!-- status -->\n", "more/status.md")
     site.write("# Claims { #c }\n\n<!-- claims -->\n", "more/claims.md")
     other = '# Other { #o }\n\n[Yes.]{claim="yes"}\n\n```python exec="on" raises="ValueError"\n'
     site.write(
-        other + 'assert True  # claim yes\nraise ValueError("no")\n```\n\nA {{ 1 + 1 }}.\n',
+        other + 'assert True  # claim yes\nraise ValueError("no")\n```\n\nA {{ 1 + 1 }}. [Below.]{settled="below"}\n',
         "more/other.md",
     )
     done = site.build("--strict")
@@ -88,6 +89,24 @@ def test_what_is_not_checked_says_so(built):
     """A hunch and a citation carry their label in the text."""
     text = " ".join(article(built).get_text().split())
     assert "It may well be (hunch), or it was (Author, 2015)." in text
+    source = article(built).select_one(".cited > small > a")
+    assert source["href"] == "reference/bibliography.html#author"
+
+
+def test_a_sentence_can_rest_on_the_check_of_another_page(built):
+    """Its mark leads to that check; it is no claim of its own."""
+    sentence = article(built, "more/other.html").select_one(".settled")
+    assert sentence.get_text() == "Below.✓"
+    assert sentence.a["href"] == "../index.html#check-below"
+    assert article(built).find(id="check-below")
+
+
+def test_a_sentence_cannot_rest_on_a_claim_that_is_not_there(site):
+    """The page that leans on it is named, and the nearest claim."""
+    site.write(f'[Yes.]{{claim="one"}} [Indeed.]{{settled="on"}}\n{CHECKED}')
+    refusal = site.refusal()
+    assert "docs/index.md: no page has the claim 'on', which is to settle" in refusal
+    assert "Did you mean 'one'?" in refusal
 
 
 def test_the_page_of_claims_lists_them_all(built):
@@ -158,10 +177,20 @@ SLIPS = {
         "docs/index.md:1: the mark {cited} cannot be read.",
         'Write {cited="Author, year"}.',
     ),
+    "a citation that the bibliography lacks": (
+        'Text.\n\n[Yes.]{cited="Author, 2015"}\n',
+        "docs/index.md:3: 'Author, 2015' is cited, and is no heading of docs/reference/bibliog",
+        "Write into docs/reference/bibliography.md: ### Author, 2015 { #author-2015 }",
+    ),
     "a hunch of somebody": (
         '[Yes.]{hunch="mine"}\n',
         'docs/index.md:1: the mark {hunch="mine"} cannot be read.',
         "Write {hunch} alone.",
+    ),
+    "a sentence settled by nothing": (
+        '[Yes.]{settled="Some claim"}\n',
+        'docs/index.md:1: the mark {settled="Some claim"} cannot be read.',
+        "the id of a claim of another page.",
     ),
     "a misspelt mark": (
         '[Yes.]{cite="Author, 2015"}\n',

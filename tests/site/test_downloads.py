@@ -337,6 +337,7 @@ def downloads(site):
 
     def build(text, ending):
         site.write("# Other\n\nText.\n\n## Part { #part }\n\nText.\n", "other.md")
+        site.write("## A, 2015 { #a }\n", "reference/bibliography.md")
         site.write(text)
         built = site.build("--strict", "--quiet")
         assert built.returncode == 0, built.stderr

@@ -1,6 +1,7 @@
 """A page that would lie is not published: every slip of an author ends the build."""
 
 import pytest
+from building import one_processor
 
 FLAGS = [
     ("--no-strict",),
@@ -397,7 +398,8 @@ def test_pages_leave_no_traces_in_one_another(site):
         site.write("# Start\n")
         site.write(meddle, "m.md")
         site.write(look, name)
-        assert site.build("--strict").returncode == 0
+        with one_processor():  # else each page has a process of its own
+            assert site.build("--strict").returncode == 0
         html = site.html(name.replace("md", "html"))
         seen.append(html[html.index('class="output"') :].split("</code>")[0])
     assert "3.14159265" in seen[0]
@@ -410,3 +412,33 @@ def test_assertions_count_even_where_python_leaves_them_out(site, monkeypatch):
     monkeypatch.setenv("PYTHONOPTIMIZE", "1")
     site.write('```python exec="on"\nassert False\n```\n')
     assert site.build("--strict").returncode == 1
+
+
+def test_of_pages_that_fail_together_the_first_is_told(site):
+    """Whichever page fails first in time, the message is that of the first in order."""
+    site.write("# Start\n")
+    site.write('```python exec="on"\nimport time\ntime.sleep(0.5)\n1 / 0\n```\n', "a.md")
+    site.write('```python exec="on"\n{}["b"]\n```\n', "b.md")
+    refusal = site.refusal()
+    assert "docs/a.md:1: block 1" in refusal
+    assert "b.md" not in refusal
+
+
+def test_what_markdown_warns_of_counts_wherever_a_page_is_converted(site):
+    """In strict mode, a link into nothing ends the build, from any page that executes."""
+    for name in ("a.md", "b.md"):
+        site.write('# T\n\n[to](nowhere.md)\n\n```python exec="on"\nx = 1\n```\n', name)
+    site.write("# Start\n")
+    built = site.build("--strict")
+    assert built.returncode == 1
+    for name in ("a.md", "b.md"):
+        assert built.stderr.count(f"Doc file '{name}' contains a link 'nowhere.md'") == 1
+    assert "Aborted with 2 warnings in strict mode" in built.stdout
+
+
+def test_a_page_that_ends_python_itself_ends_the_build_with_a_message(site):
+    """No crash is taken for success, and none leaves the builder waiting."""
+    end = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    site.write(f'```python exec="on"\n{end}\n```\n')
+    site.write('```python exec="on"\nx = 1\n```\n', "other.md")
+    assert "Look for what ends Python itself" in site.refusal()

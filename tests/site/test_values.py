@@ -159,7 +159,7 @@ def test_numbers_that_are_no_results_pass(site):
     """Whole numbers, dates, sections, code, links, ids and formats of f-strings are not results."""
     site.write(
         "# Four numbers: 1, 7, 9 and 15 { #v1.5 }\n\n"
-        "By Author (2015), with 10,000 samples, `eps=1e-5`, [here](#v1.5), $x^2 / 99$.\n\n"
+        "By Author (2015), with 10,000 samples, `eps=1e-5`, [here](#v1.5), arXiv:1502.03167, $x^2 / 99$.\n\n"
         '```python exec="on" result="markdown"\nprint(f"It is {0.5:.2f} and {7:5.0f}.")\n```\n'
     )
     built = site.build("--strict")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _INNER = r"(?:[^\[\]`$]|`[^`]*`|\$[^$]*\$|\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])?)*"
-_SAID = re.compile(rf'\[({_INNER})\]\{{\s*(claim|cited|hunch)(?:="([^"]*)")?\s*\}}')
+_SAID = re.compile(rf'\[({_INNER})\]\{{\s*(claim|settled|cited|hunch)(?:="([^"]*)")?\s*\}}')
 _LINK = re.compile(
     r"(`+).+?\1|\$[^$]+\$|(!?)\[([^\]]*)\](?:\(([^()\s]*)\)|\[([^\]]+)\])", re.DOTALL
 )
@@ -14,12 +14,12 @@ _ATTRIBUTES = re.compile(r"[ \t]*\{:?[ \t]*[#.][^{}\n]*\}[ \t]*$", re.MULTILINE)
 
 def for_machines(text: str) -> str:
     """Return a text whose links lead to the other pages' Markdown, and whose claims are marked."""
-    return _ATTRIBUTES.sub("", _LINK.sub(_object, _said(text, {"claim": " (checked)"})))
+    return _ATTRIBUTES.sub("", _LINK.sub(_object, _said(text, " (checked)")))
 
 
 def for_students(text: str) -> str:
     """Return a text that makes sense far from the site: relative links leave their words."""
-    return _ATTRIBUTES.sub("", _LINK.sub(_words, _said(text, {"claim": ""})))
+    return _ATTRIBUTES.sub("", _LINK.sub(_words, _said(text, "")))
 
 
 def first_sentence(text: str) -> str:
@@ -30,10 +30,10 @@ def first_sentence(text: str) -> str:
     return sentence[0] if sentence else plain
 
 
-def _said(text: str, marks: dict[str, str]) -> str:
+def _said(text: str, checked: str) -> str:
     def mark(match: re.Match[str]) -> str:
         said, how, source = match.groups()
-        return said + marks.get(how, f" ({source or how})")
+        return said + (checked if how in {"claim", "settled"} else f" ({source or how})")
 
     return _SAID.sub(mark, text)
 
