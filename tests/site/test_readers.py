@@ -75,7 +75,7 @@ def answers(pages):
 
 def test_every_question_stands_there_as_it_was_asked(answers):
     """No question is lost, and none loses its anchor, to which others may link."""
-    straight = str.maketrans("“”’", "\"\"'")
+    straight = str.maketrans("“”’", '""\'')
     shown = {
         name: heading.get_text().removesuffix("#").translate(straight)
         for name, (heading, _) in answers.items()
