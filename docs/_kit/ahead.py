@@ -3,7 +3,7 @@
 What a page becomes does not depend on it: with one processor, or where processes cannot be forked,
 the builder converts one page after the other and gets the same bytes.
 
-Pages that hold `:::` stay with the builder, as mkdocstrings notes there what it has documented.
+Pages that hold `:::` stay with the builder: `mkdocstrings` notes there what it has documented.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ SAID = ("alt", "aria-label", "placeholder", "title")  # attributes that are read
 QUIET = ["--no-progress", "--no-summary", "--config", ROOT / "tests/site/cspell.json"]
 # What a page shows and is no prose of ours: code, titles of papers, and what Material says.
 UNSPELT = """script, style, code, pre, math, .symbol, svg, .references, .doc-heading, .md-nav--secondary,
-    .md-search"""
+    .md-search, .cited small, #not-checked + ul small, #bibliography ~ h3, #bibliography ~ h3 + p"""
 
 
 def unknown(*flags, cwd=ROOT):
