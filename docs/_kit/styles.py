@@ -58,13 +58,20 @@ def _with_class(tag: str, rules: dict[str, str]) -> str:
     found = _STYLE.search(tag)
     if not found:
         return tag
-    name = "s-" + hashlib.sha256(found[1].encode()).hexdigest()[:6]
+    name = _name(found[1])
     declarations = [f"{one} !important" for one in css.split(found[1], ";")]  # as strong as before
     rules[name] = f".{name}{{{';'.join(declarations)}}}"
     tag = _STYLE.sub("", tag)
     if _CLASS.search(tag):
         return _CLASS.sub(lambda old: f' class="{old[1]} {name}"', tag)
     return re.sub(r"^<[\w-]+", lambda start: f'{start[0]} class="{name}"', tag)
+
+
+def _name(style: str) -> str:
+    """Return the class for a style; that of a simple one says what it does, for other rules."""
+    if simple := re.fullmatch(r"\s*([a-z-]+):\s*([a-z-]+);?\s*", style):
+        return "-".join(simple.groups())
+    return "s-" + hashlib.sha256(style.encode()).hexdigest()[:6]
 
 
 def _sheets(site: Site) -> list[str]:
