@@ -40,7 +40,8 @@ def test_every_part_of_the_anatomy_is_there(concepts):
         assert questions[0] == "Predict", name
         assert questions.count("Check yourself") >= 2, name
         assert article.select(".exercise"), name
-        assert {"Your turn", "How sure is this?", "In short"} <= {h.strip() for h in headings}, name
+        for part in ("Your turn", "How sure is this?", "In short"):
+            assert any(heading.startswith(part) for heading in headings), (name, part)
         assert article.select("figure svg"), name
 
 
