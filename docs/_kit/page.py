@@ -24,6 +24,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -557,13 +558,20 @@ def _identify(docs: Path, source: str) -> tuple[Path | None, int]:
     The builder strips the front matter, so a page is the file that is the source but for it.
     Knowing it by its text works with every builder that takes Python-Markdown extensions.
     """
+    body = source.rstrip()
     for path in _sources([docs], "md"):
-        text, body = path.read_text(encoding="utf-8-sig").rstrip(), source.rstrip()
+        text = _text(path, path.stat().st_mtime_ns)
         front_matter = text.removesuffix(body)
         before = front_matter.strip()
         if body and text.endswith(body) and (not before or before.startswith("---")):
             return path, front_matter.count("\n") + 1
     return None, 1
+
+
+@cache
+def _text(path: Path, changed: int) -> str:  # noqa: ARG001 (read anew when the file has changed)
+    """Return the text of a file. Each formula of a docstring is looked for in all of them."""
+    return path.read_text(encoding="utf-8-sig").rstrip()
 
 
 def _sources(roots: list[Path], *endings: str) -> Iterator[Path]:
