@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CHECKERS = ROOT / "tests/site/node_modules"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+CONCEPTS = ("learn/", "edge-cases/", "practice/", "family/")  # where pages explain something
 SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
 
 

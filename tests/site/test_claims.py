@@ -46,7 +46,8 @@ def built(tmp_path_factory):
     site.write("# Claims { #c }\n\n<!-- claims -->\n", "more/claims.md")
     other = '# Other { #o }\n\n[Yes.]{claim="yes"}\n\n```python exec="on" raises="ValueError"\n'
     site.write(
-        other + 'assert True  # claim yes\nraise ValueError("no")\n```\n\nA {{ 1 + 1 }}. [Below.]{settled="below"}\n',
+        other
+        + 'assert True  # claim yes\nraise ValueError("no")\n```\n\nA {{ 1 + 1 }}. [Below.]{settled="below"}\n',
         "more/other.md",
     )
     done = site.build("--strict")
