@@ -51,6 +51,7 @@ ASKED = {
     "possible-numbers": "Can gamma be 2.33, and the standard deviation 2.68?",
     "batch-or-layer": "Is a mean for each unit batch norm, or layer norm?",
     "jitter": "Is the jitter of the statistics a regulariser?",
+    "two-modes": "Does it compute the same in training and at inference?",
     "single-example": "Will a single example do, once there are running means?",
     "stable-means": "Do the running means become stable over time?",
     "big-example": "Is a big example in the batch really not a problem?",
