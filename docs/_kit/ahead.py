@@ -8,15 +8,17 @@ Pages that hold `:::` stay with the builder: `mkdocstrings` notes there what it 
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import multiprocessing
 import os
 import queue
+import signal
 import sys
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from logging.handlers import QueueHandler
-from multiprocessing import get_context
 from typing import Any
 
 from markdown import Markdown
@@ -25,6 +27,8 @@ from _kit.page import PageError, declared_blocks
 
 RENDERED = ["content", "toc", "present_anchor_ids", "links_to_anchors", "_title_from_render"]
 """What MkDocs' `Page.render` leaves at a page."""
+
+PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when its parent is gone
 
 State = dict[str, Any]
 Records = list[logging.LogRecord]
@@ -46,10 +50,23 @@ def begin(config: Any, files: Any) -> None:
     _build = config, files
     # What the extensions load once, such as fonts, they load here, once for all processes.
     Markdown(extensions=config["markdown_extensions"], extension_configs=config["mdx_configs"])
-    copies = ProcessPoolExecutor(processors, get_context("fork"))
+    fork = multiprocessing.get_context("fork")
+    copies = ProcessPoolExecutor(min(processors, len(pages)), fork, _follow)
     for page in pages:
-        page.render = partial(_take, page, copies.submit(_convert, page.file.src_uri), copies)
+        page.render = partial(_take, page, copies.submit(_convert, page.file.src_uri))
     copies.shutdown(wait=False)  # they end once all is done
+
+
+def end() -> None:
+    """Convert no more pages: the build has failed, or the command ends."""
+    for copy in multiprocessing.active_children():
+        copy.terminate()
+
+
+def _follow() -> None:
+    """Leave Ctrl-C to the builder, and end when it is gone, even if it was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _processors() -> int:
@@ -66,7 +83,7 @@ def _convert(name: str) -> tuple[State, Records]:
     """Convert a page as the builder does; return what it left at the page, and what it logged."""
     config, files = _build
     page = files.get_file_from_path(name).page
-    logged: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    logged: queue.Queue[logging.LogRecord] = queue.Queue()
     logging.getLogger("mkdocs").handlers = [QueueHandler(logged)]  # to be said when it is its turn
     page.read_source(config)
     page.markdown = config.plugins.on_page_markdown(
@@ -76,13 +93,12 @@ def _convert(name: str) -> tuple[State, Records]:
     state = {name: getattr(page, name) for name in RENDERED}
     links = state["links_to_anchors"] or {}
     state["links_to_anchors"] = {to.src_uri: anchors for to, anchors in links.items()}
-    return state, [logged.get() for _ in range(logged.qsize())]
+    return state, list(logged.queue)
 
 
 def _take(
     page: Any,
     converted: Future[tuple[State, Records]],
-    copies: ProcessPoolExecutor,
     config: Any,  # noqa: ARG001 (the arguments of what it stands for)
     files: Any,
 ) -> None:
@@ -97,9 +113,6 @@ def _take(
         what = "a process ended without a word while it converted this page, or one beside it."
         remedy = "Look for what ends Python itself: a signal, a crash in a library, no memory."
         raise PageError(page.file.src_uri, what, remedy) from error
-    except BaseException:
-        copies.shutdown(wait=False, cancel_futures=True)  # the build ends here
-        raise
     links = state["links_to_anchors"]
     state["links_to_anchors"] = {files.get_file_from_path(to): links[to] for to in links}
     vars(page).update(state)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
@@ -50,10 +49,10 @@ class _Leads(Treeprocessor):
 
     def run(self, root: Element) -> None:
         page = page_of(self.md)
-        labels = list(_labels(root))
+        labels = root.findall(".//span[@class='cited']/small")
         known = self._known() if labels else {}
         for label in labels:
-            cited = (label.text or "").strip(" ()")
+            cited = (label.text or "")[2:-1]  # within " (" and ")"
             if cited not in known:
                 what = f"{cited!r} is cited, and is no heading of {self.bibliography.as_posix()}."
                 raise PageError(_where(page, cited), what, self._remedy(cited, known))
@@ -73,11 +72,6 @@ class _Leads(Treeprocessor):
         if not self.bibliography.exists():
             return {}
         return dict(_HEADING.findall(self.bibliography.read_text(encoding="utf-8")))
-
-
-def _labels(root: Element) -> Iterator[Element]:
-    for cited in root.iterfind(".//span[@class='cited']"):
-        yield from cited.iterfind("small")
 
 
 def _where(page: Page, cited: str) -> str:

@@ -21,6 +21,16 @@ def on_nav(nav: Any, config: Any, files: Any) -> None:  # noqa: ARG001 (MkDocs' 
     ahead.begin(config, files)
 
 
+def on_build_error(error: Exception) -> None:  # noqa: ARG001 (MkDocs' arguments)
+    """Convert no more pages of a build that failed."""
+    ahead.end()
+
+
+def on_shutdown() -> None:
+    """Convert no more pages, however the command ends."""
+    ahead.end()
+
+
 def on_post_build(config: Any) -> None:
     """Finish a site that MkDocs has built."""
     finish.finish(Path(config.site_dir))

@@ -18,7 +18,7 @@ _CLAIM = re.compile(
 _OPINION = re.compile(
     r'<span class="(?:cited|hunch)">(.*?)<small> \((.*?)\)</small></span>', re.DOTALL
 )
-_SETTLED = re.compile(r'href="#settled-([\w-]+)"')
+_SETTLED = re.compile(r'(?<=<a class="claim-mark" )href="#settled-([\w-]+)"')
 COUNTED = {  # of a page's record
     "claims": "claims",
     "values": "computed",

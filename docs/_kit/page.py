@@ -61,11 +61,7 @@ class PageError(SuperFencesException, ClickException):  # type: ignore[misc] # p
             remedy: What to do about it.
         """
         super().__init__(f"{where}: {what}\n  To do: {remedy}")
-        self.parts = where, what, remedy
-
-    def __reduce__(self) -> tuple[type[PageError], tuple[str, str, str]]:
-        """Let the error travel from one process to another."""
-        return PageError, self.parts
+        self.args = where, what, remedy  # what it is made of in another process
 
     def __str__(self) -> str:
         """Return the message, for builders that print the exception."""

@@ -49,6 +49,9 @@ def build(folder, *flags, **environment):
 @contextlib.contextmanager
 def one_processor():
     """Give this process, and those that it starts, one processor: pages are built one by one."""
+    if not hasattr(os, "sched_setaffinity"):  # there, pages are built one by one anyway
+        yield
+        return
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:

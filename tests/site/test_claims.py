@@ -125,6 +125,7 @@ def test_the_page_of_claims_lists_them_all(built):
     assert found[4:6] == ["≤ 2", "≤ rtol 0, atol 1e-12 (rounding, and more)"]  # of cell
     assert rows["two"].td["rowspan"] == "3"
     opinions = [item.get_text() for item in page.select("h2#not-checked + ul li")]
+    assert [a["href"] for a in page.select("h2#not-checked + ul a")] == ["../index.html"] * 2
     assert opinions == ["may well be (hunch; Page)", "it was (Author, 2015; Page)"]
 
 

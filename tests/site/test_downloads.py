@@ -296,7 +296,7 @@ PAGE = '''
 
     and the rest of the item.
 
-[Three is more than two.]{claim="three"} [It `[may]` be $x[1]$.]{hunch} [Said.]{cited="A, 2015"}
+[Three is more than two.]{claim="three"} [It `[may]` be $x[1]$.]{hunch} [Said.]{cited="A, 2015"} [Other.]{settled="three"}
 
 ```python exec="on" source="fold"
 assert three > 2  # claim three
@@ -380,7 +380,7 @@ three = x + 1
 # %% [markdown]
 # and the rest of the item.
 #
-# Three is more than two. It `[may]` be $x[1]$. (hunch) Said. (A, 2015)
+# Three is more than two. It `[may]` be $x[1]$. (hunch) Said. (A, 2015) Other.
 
 # %%
 assert three > 2  # claim three
@@ -433,6 +433,7 @@ def test_the_markdown_has_what_the_page_shows(downloads):
     assert "print(x)\n```\n\n```text\n2\n```\n\nTwo, that is 2.50; see the" in text
     assert "three = x + 1" not in text
     assert "Three is more than two. (checked) It `[may]` be $x[1]$. (hunch)" in text
+    assert "Other. (checked)" in text
     assert "```text\nValueError: invalid literal for int() with base 10: 'a'\n```" in text
     assert "\n\n| a |\n|---|\n| 1 |\n\nNot run:\n\n```python\nnever()\n```" in text
 

@@ -1,5 +1,7 @@
 """A page that would lie is not published: every slip of an author ends the build."""
 
+import os
+
 import pytest
 from building import one_processor
 
@@ -427,15 +429,47 @@ def test_of_pages_that_fail_together_the_first_is_told(site):
 def test_what_markdown_warns_of_counts_wherever_a_page_is_converted(site):
     """In strict mode, a link into nothing ends the build, from any page that executes."""
     for name in ("a.md", "b.md"):
-        site.write('# T\n\n[to](nowhere.md)\n\n```python exec="on"\nx = 1\n```\n', name)
+        site.write(
+            '# T\n\n[to](nowhere.md), [there](b.md#none)\n\n```python exec="on"\nx = 1\n```\n', name
+        )
     site.write("# Start\n")
     built = site.build("--strict")
     assert built.returncode == 1
     for name in ("a.md", "b.md"):
         assert built.stderr.count(f"Doc file '{name}' contains a link 'nowhere.md'") == 1
-    assert "Aborted with 2 warnings in strict mode" in built.stdout
+        assert built.stderr.count(f"Doc file '{name}' contains a link 'b.md#none'") == 1
+    assert "Aborted with 4 warnings in strict mode" in built.stdout
 
 
+forks = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) == 1,
+    reason="needs two processors, and Linux: else the builder converts the pages itself",
+)
+
+
+@forks
+def test_pages_are_converted_in_other_processes(site):
+    """Two pages that execute are not run in the builder's own process."""
+    block = "import multiprocessing\nassert multiprocessing.parent_process()"
+    for name in ("a.md", "b.md"):
+        site.write(f'# T\n\n```python exec="on"\n{block}\n```\n', name)
+    site.write("# Start\n")
+    assert site.build("--strict").returncode == 0
+
+
+@forks
+def test_a_build_that_failed_converts_no_more(site):
+    """What was begun ahead is ended: the message does not wait for other pages."""
+    done = site.folder / "done"
+    slow = f"import time\ntime.sleep(5)\nopen({str(done)!r}, 'w').close()"
+    for name in ("p.md", "q.md"):
+        site.write(f'```python exec="on"\n{slow}\n```\n', name)
+    site.write("[x]{nope}\n", "a.md")
+    assert "there is no mark {nope}" in site.refusal()
+    assert not done.exists()
+
+
+@forks
 def test_a_page_that_ends_python_itself_ends_the_build_with_a_message(site):
     """No crash is taken for success, and none leaves the builder waiting."""
     end = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"

@@ -98,6 +98,6 @@ def test_every_answer_leads_to_a_check_and_to_the_page_around_it(answers, pages)
 
 
 def test_answers_are_short(answers):
-    """Two sentences, or three."""
+    """The first paragraph has fewer than 75 words."""
     for name, (_, below) in answers.items():
         assert sum(len(part.get_text().split()) for part in below[:1]) < 75, name

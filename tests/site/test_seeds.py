@@ -26,10 +26,11 @@ source = open("docs/" + name, encoding="utf-8").read()
 default_rng = np.random.default_rng
 
 def reseeded(seed=None):  # SciPy passes a generator on
-    return default_rng([shift, seed] if isinstance(seed, int | np.integer) else seed)
+    plain = isinstance(seed, int | np.integer | list | tuple)
+    return default_rng([shift, *np.atleast_1d(seed)] if plain else seed)
 
+np.random.default_rng = reseeded
 for shift in map(int, shifts):
-    np.random.default_rng = reseeded
     md = Markdown(extensions=config.markdown_extensions, extension_configs=config.mdx_configs)
     try:
         md.convert(source)
