@@ -406,7 +406,7 @@ def test_the_names_in_the_code_are_those_of_the_code():
     code = "".join(map(_text, sorted((ROOT / "refbn").rglob("*.py"))))
     for symbol in NOTATION.symbols:
         for name in re.findall(r"[a-z]\w+", symbol.code):
-            assert name in {"np", "len", "imag"} or re.search(rf"\b{name}\b", code), symbol
+            assert name in {"np", "len", "imag", "pi"} or re.search(rf"\b{name}\b", code), symbol
 
 
 @pytest.mark.parametrize("scheme", ["default", "slate"])
