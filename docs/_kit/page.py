@@ -95,7 +95,7 @@ class Run:
     """What a block left behind."""
 
     output: str
-    error: str | None  # the declared exception, as Python prints it
+    error: str | None  # the declared exception: its name and what it says
     namespace: dict[str, Any]
     assigned: set[str]  # names that this very block gives a value
 
@@ -215,6 +215,7 @@ class Page:
             if raises is None or raises not in _names(raised) or self._line(raised) < last_line:
                 raise self._failure(block, raised, output.getvalue(), raises) from raised
             error = "".join(traceback.format_exception_only(raised)).strip()
+            error = error.removeprefix(f"{type(raised).__module__}.")  # as scripts print it
         if raises and error is None:
             raise PageError(
                 self.where(block),
