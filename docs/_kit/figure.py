@@ -37,6 +37,7 @@ from markdown.extensions import Extension
 from matplotlib import font_manager, style
 from matplotlib.figure import Figure
 
+from _kit import marks
 from _kit.page import Block, Page, PageError, Run, render_markdown, resets, results
 
 NAMES: dict[str, type] = {"fig": Figure, "title": str, "caption": str, "alt": str}
@@ -222,6 +223,7 @@ def to_svg(fig: Figure, name: str, roles: dict[str, str]) -> ET.Element:
         _plain_attributes(element, roles)
         _round(element)
     _shorten_ids(root, name)
+    marks.gather(root)
     for attribute in ("width", "height", "version"):
         del root.attrib[attribute]
     root.attrib |= {

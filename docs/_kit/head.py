@@ -1,8 +1,9 @@
-"""What the head of a page says of it: a description for search engines, and its fonts.
+"""What the head of a page says of it: a description for search engines, its fonts, and its coming.
 
 The description is how the page begins, which on this site is the answer. A browser learns of a font
 only when it has read the style sheet and found a letter that needs it; naming the fonts in the head
-saves the page from being set twice, and what is read from moving.
+saves the page from being set twice, and what is read from moving. A large page comes in parts; while
+it does, it has the class "coming", by which the style sheet hides what would move.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ _PRELOAD = (
     'const link=document.createElement("link");'
     'Object.assign(link,{rel:"preload",as:"font",type:"font/woff2",crossOrigin:"",href});'
     "document.head.append(link)}"
+)
+_COMING = (
+    'document.documentElement.classList.add("coming");'
+    'addEventListener("DOMContentLoaded",()=>document.documentElement.classList.remove("coming"),'
+    "{once:true});"
 )
 _DESCRIPTION = re.compile(r'<meta name="description" content="[^"]*"\s*/?>')
 _TEXT = re.compile(r"<p>(.*?)</p>", re.DOTALL)
@@ -72,7 +78,7 @@ def _beginning(html: str) -> str:
 
 
 def preload(site: Site) -> None:
-    """Name the fonts in the head of each page that needs them.
+    """Name the fonts in the head of each page that needs them, and tell that the page is coming.
 
     Args:
         site: The built site; its pages are changed.
@@ -87,7 +93,7 @@ def preload(site: Site) -> None:
             for name, mark in FONTS.items()
             if re.search(mark, text) and (site.folder / FOLDER / f"{name}.woff2").exists()
         ]
-        script = f"<script>{_PRELOAD % json.dumps(fonts)}</script>\n"
+        script = f"<script>{_COMING}{_PRELOAD % json.dumps(fonts)}</script>\n"
         page.html = page.html[: sheet.start()] + script + page.html[sheet.start() :]
 
 

@@ -1,7 +1,8 @@
 """An SVG figure as a small drawing in pixels: its lines and areas, without words and axes.
 
-Only what the figures of the pages are made of is understood: paths, and marks set by `use`. That is
-enough for a picture that is looked at for a second, and needs no program that draws SVG.
+Only what the figures of the pages are made of is understood: paths, and marks set by `use` or at the
+corners of a path. That is enough for a picture that is looked at for a second, and needs no program
+that draws SVG.
 """
 
 from __future__ import annotations
@@ -74,9 +75,12 @@ def sketch(svg: str, colours: dict[str, Colour], size: tuple[int, int]) -> Image
         The drawing, or None if nothing in the figure has one of the colours.
     """
     root = ET.fromstring(svg)  # noqa: S314 (our own text)
-    marks = {f"#{path.get('id')}": path.get("d", "") for path in root.iter(f"{_SVG}path")}
+    marks = {f"#{path.get('id')}": path for path in root.iter(f"{_SVG}path")}
+    marks |= {f"url(#{marker.get('id')})": marker[0] for marker in root.iter(f"{_SVG}marker")}
     shapes = [
-        shape for shape in _shapes(root) if {shape.get("fill"), shape.get("stroke")} & {*colours}
+        (shape, path, at)
+        for shape, path, at in _shapes(root, marks)
+        if {shape.get("fill"), shape.get("stroke")} & {*colours}
     ]
     if not shapes:
         return None
@@ -84,20 +88,27 @@ def sketch(svg: str, colours: dict[str, Colour], size: tuple[int, int]) -> Image
     scale = _FINER * min(size[0] / width, size[1] / height)
     image = Image.new("RGB", (round(width * scale), round(height * scale)), colours["ground"])
     draw = ImageDraw.Draw(image)
-    for shape in shapes:
-        path = marks.get(shape.get("href", ""), shape.get("d", ""))
-        at = (float(shape.get("x", 0)), float(shape.get("y", 0)))
+    for shape, path, at in shapes:
         _paint(draw, outlines(path, scale, at), shape, colours, scale)
     return image.reduce(_FINER)
 
 
-def _shapes(element: ET.Element) -> Iterator[ET.Element]:
-    """Yield paths and marks in the order in which they are painted, but for those of an axis."""
+def _shapes(
+    element: ET.Element, marks: dict[str, ET.Element]
+) -> Iterator[tuple[ET.Element, str, Point]]:
+    """Yield what is painted, in its order: what it looks like, its path, and where that starts."""
     for child in element:
-        if child.tag in {f"{_SVG}path", f"{_SVG}use"}:
-            yield child
+        if child.tag == f"{_SVG}path":
+            path = child.get("d", "")
+            yield child, path, (0, 0)
+            if (mark := marks.get(child.get("marker-start", ""))) is not None:
+                for at in itertools.chain(*outlines(path)):
+                    yield mark, mark.get("d", ""), at
+        elif child.tag == f"{_SVG}use":
+            at = (float(child.get("x", 0)), float(child.get("y", 0)))
+            yield child, marks[child.attrib["href"]].get("d", ""), at
         elif child.tag == f"{_SVG}g" and "axis" not in child.get("id", ""):
-            yield from _shapes(child)
+            yield from _shapes(child, marks)
 
 
 def _paint(

@@ -24,6 +24,7 @@ _STYLED = re.compile(
 )
 _STYLE = re.compile(r'\sstyle="([^"]*)"')
 _CLASS = re.compile(r'\sclass="([^"]*)"')
+_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _SHEET = re.compile(r'[ \t]*<link rel="stylesheet" href="([^":]*)"[^>]*>\n?')
 _URL = re.compile(r"url\(([\"']?)(?!data:|/|https?:)([^\"')]+)\1\)")
 # What the theme's script makes only for pages that have it already, by how its classes begin
@@ -110,6 +111,7 @@ def _reduced(site: Site, text: str) -> str:
         for path in sorted(site.folder.glob(SCRIPTS))
         if "lunr" not in path.parts
     )
+    scripts += "".join(sorted(set(_INLINE.findall(pages))))
     classes = {word for names in re.findall(r'\bclass="([^"]*)"', pages) for word in names.split()}
     missing = tuple(part for part in OPTIONAL if not any(word.startswith(part) for word in classes))
     made = set(re.findall(r"[\w-]+", scripts))

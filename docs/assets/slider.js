@@ -14,7 +14,8 @@ for (const figure of document.querySelectorAll("figure.slider")) {
 
   const show = () => {
     for (const [element, name, on, ...values] of varying) {
-      const value = values[place(on)];
+      const value = values[place(on)], now = name == "text" ? element.textContent : element.getAttribute(name);
+      if (value == (now ?? "")) continue; // a browser lays out again what is set, though it be the same
       if (name == "text") element.textContent = value;
       else if (value) element.setAttribute(name, value);
       else element.removeAttribute(name);
