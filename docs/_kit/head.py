@@ -2,8 +2,8 @@
 
 The description is how the page begins, which on this site is the answer. A browser learns of a font
 only when it has read the style sheet and found a letter that needs it; naming the fonts in the head
-saves the page from being set twice, and what is read from moving. A large page comes in parts; while
-it does, it has the class "coming", by which the style sheet hides what would move.
+saves the page from being set twice, and what is read from moving. A large page comes in parts;
+while it does, it has the class "coming", by which the style sheet hides what would move.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """An SVG figure as a small drawing in pixels: its lines and areas, without words and axes.
 
-Only what the figures of the pages are made of is understood: paths, and marks set by `use` or at the
-corners of a path. That is enough for a picture that is looked at for a second, and needs no program
-that draws SVG.
+Only what the figures of the pages are made of is understood: paths, and marks set by `use` or at
+the corners of a path. That is enough for a picture that is looked at for a second, and needs no
+program that draws SVG.
 """
 
 from __future__ import annotations

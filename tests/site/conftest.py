@@ -68,7 +68,7 @@ def visit(chromium, address):
     """Return a function that opens a page and notes what goes wrong in it."""
     contexts = []
 
-    def open_page(name, size="desktop", scheme="light", **settings):
+    def open_page(name, size="desktop", scheme="light", slowdown=1, **settings):
         width, height = SIZES[size]
         context = chromium.new_context(
             **{
@@ -82,6 +82,7 @@ def visit(chromium, address):
         context.add_init_script(SHIFTS)
         page = context.new_page()
         note_slips(page, address)
+        context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slowdown})
         page.goto(address + name)
         page.wait_for_load_state("networkidle")
         return page

@@ -131,6 +131,27 @@ def test_two_figures_stand_in_one_page_without_clashes(site):
         assert figure.figcaption.find("math")
 
 
+def test_one_path_sets_the_marks_of_a_line(site):
+    """Its corners are where the marks are; a mark alone has a path too, if it looks the same."""
+    dots = 'ax.plot([0, 1, 2], [1, 2, 4], "o", color="C3")\nax.plot(1, 3, "o", color="C3")\nalt ='
+    site.write(BLOCK.format(name="f").replace("alt =", dots))
+    assert site.build("--strict").returncode == 0
+    svg = BeautifulSoup(site.html(), "html.parser").find("figure").svg
+    marker = svg.find("marker")
+    look = marker.path.attrs
+    assert look["fill"].startswith("var(--role-")
+    assert look["fill"] == look["stroke"]
+    lines = svg.find_all("path", {"marker-start": f"url(#{marker['id']})"})
+    corners = [re.findall(r"[ML]([\d.]+) ([\d.]+)", line["d"]) for line in lines]
+    assert [len(line) for line in corners] == [3, 1]
+    (left, mid, right), [alone] = [[tuple(map(float, c)) for c in line] for line in corners]
+    assert left[0] < mid[0] == alone[0] < right[0]
+    assert left[1] > mid[1] > alone[1] > right[1]
+    ends = [{key for key in line.attrs if key.startswith("marker")} for line in lines]
+    assert ends == [{"marker-start", "marker-mid", "marker-end"}, {"marker-start"}]
+    assert f"#{marker['id']}" not in {use["href"] for use in svg.find_all("use")}
+
+
 def test_a_figure_has_no_style_of_its_own(site):
     """Colours are roles or the text's, faces are the page's, and nothing is written inline."""
     site.write(BLOCK.format(name="f"))
