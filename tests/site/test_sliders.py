@@ -352,10 +352,10 @@ def test_every_frame_is_what_a_new_drawing_shows(built_site, redrawn, which):
         for here, there in zip(picked, fresh.iter(), strict=True):
             expected = dict(there.attrib) | ({"text": there.text} if there.text else {})
             assert decoded(here, sizes, places) == expected
-        assert told(figure, sizes, places) == [
-            re.sub("^-", "−", value if isinstance(value, str) else f"{value:.4g}")
-            for value in readouts.values()
-        ]
+        assert told(figure, sizes, places) == {
+            name: re.sub("^-", "−", value if isinstance(value, str) else f"{value:.4g}")
+            for name, value in readouts.items()
+        }
 
 
 @pytest.mark.xdist_group("site")
@@ -524,7 +524,7 @@ def picked(figure, sizes, places):
             plain = ET.Element("e", dict(element.attrs))
             plain.text = element.get_text()
             elements.append(decoded(plain, sizes, places))
-    return elements, told(figure, sizes, places)
+    return elements, list(told(figure, sizes, places).values())
 
 
 def svg_of(html, slider):
@@ -555,10 +555,12 @@ def decoded(element, sizes, places):
 
 
 def told(figure, sizes, places):
-    """Return the readouts of a frame, from the tables."""
-    cells = []
+    """Return the readouts of a frame by their names, from the tables."""
+    names, cells = [], []
     for table in figure.find_all("table"):
-        width = len(table.select(".readout"))
-        first = place(table["data-on"], sizes, places) * width
-        cells += [cell.text for cell in table.find_all("td")[first : first + width]]
-    return cells
+        heads = [head.text for head in table.select(".readout")]
+        first = place(table["data-on"], sizes, places) * len(heads)
+        names += heads
+        cells += [cell.text for cell in table.find_all("td")[first : first + len(heads)]]
+    assert names == [span.contents[0].strip() for span in figure.select("output span")]
+    return dict(zip(names, cells, strict=True))
