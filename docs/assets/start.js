@@ -25,8 +25,9 @@
     }
     last?.addEventListener("load", () => {
       document.dispatchEvent(new Event("DOMContentLoaded")); // the script waits for it, and it is over
-      if (event?.type === "keydown" && event.target === document.body) // a shortcut is not lost
-        document.body.dispatchEvent(new KeyboardEvent("keydown", event));
+      const body = document.body; // a shortcut is not lost; a Tab has moved the focus, and is done with
+      if (event?.type === "keydown" && event.target === body && document.activeElement === body)
+        body.dispatchEvent(new KeyboardEvent("keydown", event));
     });
   }
   for (const name of events) addEventListener(name, wake, {capture: true, passive: true});

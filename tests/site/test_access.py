@@ -3,6 +3,7 @@
 import pytest
 from bs4 import BeautifulSoup
 from building import CHECKERS, CHROMIUM, SIZES, needs
+from playwright.sync_api import expect
 from test_browser import PAGES
 
 pytestmark = [
@@ -124,13 +125,34 @@ def test_search_is_opened_and_left_with_the_keyboard(visit):
     """A slash opens it, Escape closes it, and the first result is an arrow away."""
     page = visit("index.html")
     page.keyboard.press("/")
-    page.wait_for_function("document.activeElement.matches('.md-search__input')")
+    expect(page.locator(".md-search__input")).to_be_focused()
     page.keyboard.type("epsilon", delay=30)
     page.locator(".md-search-result__link[href*='epsilon.html']").first.wait_for(timeout=30_000)
     page.keyboard.press("ArrowDown")
     assert page.evaluate("document.activeElement.matches('.md-search-result__link')")
     page.keyboard.press("Escape")
-    page.wait_for_function("!document.querySelector('#__search').checked")
+    expect(page.locator("#__search")).not_to_be_checked()
+
+
+def test_a_reader_is_not_disturbed_when_the_script_comes(visit):
+    """The focus stays where it was, and what was typed into the search is searched."""
+    page = visit("index.html")
+    held = []
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/bundle.*", hold)
+    search = page.locator(".md-search__input")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if search.evaluate("input => input === document.activeElement"):
+            break
+    page.keyboard.type("epsilon")
+    held.pop().continue_()
+    page.locator(".md-search-result__link[href*='epsilon.html']").first.wait_for(timeout=30_000)
+    expect(search).to_be_focused()
+    expect(search).to_have_value("epsilon")
 
 
 def test_light_and_dark_are_chosen_with_the_keyboard(visit):

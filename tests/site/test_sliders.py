@@ -24,6 +24,7 @@ chance = np.random.default_rng(0)
 def frame(slope, offset):
     fig, ax = plt.subplots()
     ax.plot([0, 1], [offset, offset + slope], "C0o-")
+    ax.axhline(offset, color="C3")
     ax.set(ylim=(0, 4), yticks=[0, 2, 4])
     return fig, {"end": slope + offset, "rise": f"{slope:.1f}", "fixed": "no"}
 
@@ -306,12 +307,12 @@ def test_a_value_is_told_by_the_controls_on_which_it_depends(converted):
 def test_only_what_differs_is_written_for_every_frame(converted):
     """A point that follows one control has the places of that control; what stands has none."""
     svg = svg_of(converted[""][1], "s")
-    line, marks = [e for e in svg.iter() if "data-d" in e.attrib]
+    line, marks, level = [e for e in svg.iter() if "data-d" in e.attrib]
     assert "marker-start" in marks.attrib
-    for element in (line, marks):
+    for element, follows, frames in ((line, "01", 3 * 2), (marks, "01", 3 * 2), (level, "1", 2)):
         on, *paths = element.attrib["data-d"].split("\n")
-        assert on == "01"
-        assert len(paths) == 3 * 2
+        assert on == follows
+        assert len(paths) == frames
     standing = [e for e in svg.iter() if "d" in e.attrib and "data-d" not in e.attrib]
     assert standing
     written = {k for e in svg.iter() for k in e.attrib if k.startswith("data-")}
