@@ -15,12 +15,16 @@ _ENDS = ("start", "end", "mid")  # where a path has marks: of one corner, of two
 def gather(root: ET.Element) -> None:
     """Give the marks of each line to one path, which shows nothing else.
 
+    Dots of several looks, as a scatter plot may have, stay what they are.
+
     Args:
         root: A drawing of Matplotlib, whose marks have ids; it is changed.
     """
     lines = [(group, group.findall(f"{_SVG}use")) for group in root.iter(f"{_SVG}g")]
     lines = [(group, uses) for group, uses in lines if uses]
-    several = {uses[0].attrib["href"] for _, uses in lines if len(uses) > 1}
+    scattered = [uses for _, uses in lines if any(_look(use) != _look(uses[0]) for use in uses)]
+    unlike = {use.attrib["href"] for uses in scattered for use in uses}
+    several = {uses[0].attrib["href"] for _, uses in lines if len(uses) > 1} - unlike
     for parent in list(root.iter(f"{_SVG}defs")):
         for i, mark in enumerate(parent):
             if f"#{mark.get('id')}" in several:
@@ -29,6 +33,10 @@ def gather(root: ET.Element) -> None:
     for group, uses in lines:
         if (link := uses[0].attrib["href"]) in several:
             _set(group, uses, link, markers[link][0])
+
+
+def _look(use: ET.Element) -> dict[str, str]:
+    return {key: value for key, value in use.attrib.items() if key not in {"x", "y"}}
 
 
 def _marker(mark: ET.Element) -> ET.Element:
@@ -40,8 +48,8 @@ def _marker(mark: ET.Element) -> ET.Element:
 
 def _set(group: ET.Element, uses: list[ET.Element], link: str, mark: ET.Element) -> None:
     """Put a path in the place of the uses of a mark; all marks of a line look alike."""
-    corners = [f"{use.attrib.pop('x')} {use.attrib.pop('y')}" for use in uses]
-    look = {key: value for key, value in uses[0].attrib.items() if key != "href"}
+    corners = [f"{use.attrib['x']} {use.attrib['y']}" for use in uses]
+    look = {key: value for key, value in _look(uses[0]).items() if key != "href"}
     mark.attrib = look | mark.attrib
     path = f"M{'L'.join(corners)}" + "h0" * (len(uses) == 1)  # a place alone is no line
     line = ET.Element(f"{_SVG}path", d=path, fill="none")

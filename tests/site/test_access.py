@@ -143,14 +143,13 @@ def test_a_reader_is_not_disturbed_when_the_script_comes(visit):
         held.append(route)
 
     page.route("**/bundle.*", hold)
-    search = page.locator(".md-search__input")
-    for _ in range(12):
+    with page.expect_request("**/bundle.*"):
         page.keyboard.press("Tab")
-        if search.evaluate("input => input === document.activeElement"):
-            break
+    tab_to(page, ".md-search__input")
     page.keyboard.type("epsilon")
     held.pop().continue_()
     page.locator(".md-search-result__link[href*='epsilon.html']").first.wait_for(timeout=30_000)
+    search = page.locator(".md-search__input")
     expect(search).to_be_focused()
     expect(search).to_have_value("epsilon")
 
@@ -160,12 +159,7 @@ def test_light_and_dark_are_chosen_with_the_keyboard(visit):
     page = visit("index.html")
     scheme = "document.body.getAttribute('data-md-color-scheme')"
     before = page.evaluate(scheme)
-    for _ in range(12):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.closest('[data-md-component=palette]') !== null"):
-            break
-    else:
-        pytest.fail("Tab does not reach the palette")
+    tab_to(page, "[data-md-component=palette] *")
     seen = {before}
     for _ in range(3):
         page.keyboard.press("Enter")
@@ -173,3 +167,12 @@ def test_light_and_dark_are_chosen_with_the_keyboard(visit):
         page.wait_for_timeout(100)
         seen.add(page.evaluate(scheme))
     assert len(seen) == 2
+
+
+def tab_to(page, selector):
+    """Press Tab until the focus is on what a selector names."""
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    pytest.fail(f"Tab does not reach {selector}")

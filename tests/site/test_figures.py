@@ -152,6 +152,19 @@ def test_one_path_sets_the_marks_of_a_line(site):
     assert f"#{marker['id']}" not in {use["href"] for use in svg.find_all("use")}
 
 
+def test_marks_that_look_unlike_are_not_made_one(site):
+    """Dots of two colours keep them, each at its place."""
+    dots = 'ax.scatter(range(1, 41), range(1, 41), c=["C1", "C3"] * 20, clip_on=False)\nalt ='
+    site.write(BLOCK.format(name="f").replace("alt =", dots))
+    assert site.build("--strict").returncode == 0
+    svg = BeautifulSoup(site.html(), "html.parser").find("figure").svg
+    uses = [use for use in svg.find_all("use") if use.get("fill", "").startswith("var(--role-")]
+    assert len(uses) == 40
+    assert [use["fill"] for use in uses] == [uses[0]["fill"], uses[1]["fill"]] * 20
+    assert uses[0]["fill"] != uses[1]["fill"]
+    assert svg.find("path", id=uses[0]["href"].removeprefix("#"))
+
+
 def test_a_figure_has_no_style_of_its_own(site):
     """Colours are roles or the text's, faces are the page's, and nothing is written inline."""
     site.write(BLOCK.format(name="f"))

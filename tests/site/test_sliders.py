@@ -305,7 +305,7 @@ def test_a_value_is_told_by_the_controls_on_which_it_depends(converted):
 
 
 def test_only_what_differs_is_written_for_every_frame(converted):
-    """A point that follows one control has the places of that control; what stands has none."""
+    """What follows one control is written for that control alone; what stands is written once."""
     svg = svg_of(converted[""][1], "s")
     line, marks, level = [e for e in svg.iter() if "data-d" in e.attrib]
     assert "marker-start" in marks.attrib
