@@ -40,6 +40,7 @@ import nbformat
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 source, target, python, path = sys.argv[1:]
 
@@ -52,7 +53,11 @@ class Kernel(AsyncKernelManager):
 book = nbformat.read(source, as_version=4)
 strict = "import warnings; warnings.simplefilter('error')"
 book.cells.insert(0, nbformat.v4.new_code_cell(strict))
-NotebookClient(book, kernel_manager_class=Kernel, timeout=300).execute()
+# by files, not by ports: a port that was free may be somebody's when the kernel takes it
+with tempfile.TemporaryDirectory() as private:
+    files = {"transport": "ipc", "connection_file": f"{private}/kernel.json"}
+    config = Config(KernelManager=files)
+    NotebookClient(book, kernel_manager_class=Kernel, timeout=300, config=config).execute()
 nbformat.write(book, target)
 """
 
