@@ -1,12 +1,15 @@
 # make serve   build the site and serve it; the address is printed
 # make site    build the site into site/
 # make test    run all tests
+# make conformance
+#              compare refbn with its peers, and run the tests of others on it; WRITE=1 also writes
+#              refbn/conformance.json, which the pages about it are made from
 # make bench   time refbn beside its peers, about two minutes; PAGE=docs/reference/benchmark.md
 #              also writes the page
 # make mutants change one place of the package after the other, and see that a test fails; an hour.
 #              MODULES="axes running" is some of it
 #
-# The first call makes .venv (.venv-bench for the peers, which are large) and installs into it; later
+# The first call makes .venv (.venv-peers for the peers, which are large) and installs into it; later
 # calls install only when pyproject.toml or .constraints.txt changed. Where npm is, make test also
 # installs the checkers of the built site into tests/site/node_modules.
 
@@ -25,7 +28,7 @@ PY := .venv/bin/python
 CHECKERS := $(if $(shell command -v npm 2>/dev/null),tests/site/node_modules/.installed)
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable
 
-.PHONY: serve site test bench mutants clean
+.PHONY: serve site test conformance bench mutants clean
 .DEFAULT_GOAL := site
 .DELETE_ON_ERROR:
 
@@ -44,17 +47,27 @@ test: .venv/test-installed $(CHECKERS)
 	$(PY) -m pytest -m alone
 	$(PY) -m pytest -m "not alone" --numprocesses auto --dist loadgroup --cov # below 100 % it fails
 
-bench: export MKL_NUM_THREADS := 1
+conformance bench: export MKL_NUM_THREADS := 1
+conformance bench: export PYTHONPATH := tests
+conformance bench: .venv-peers/installed
+
+# Keras has no gradients on NumPy
+conformance: export KERAS_BACKEND := torch
+conformance: export JAX_PLATFORMS := cpu
+conformance: export JAX_ENABLE_X64 := 1
+conformance: export TF_CPP_MIN_LOG_LEVEL := 3
+conformance:
+	.venv-peers/bin/python -m pytest tests/conformance $(if $(WRITE),--write-results)
+
 bench: export KERAS_BACKEND := numpy
-bench: export PYTHONPATH := tests
-bench: .venv-bench/installed
-	.venv-bench/bin/python -m bench $(if $(PAGE),--write $(PAGE))
+bench:
+	.venv-peers/bin/python -m bench $(if $(PAGE),--write $(PAGE))
 
 mutants: .venv/mutants-installed
 	$(PY) tests/mutants.py $(MODULES)
 
 clean:
-	rm -rf .venv .venv-bench tests/site/node_modules site
+	rm -rf .venv .venv-peers tests/site/node_modules site
 
 .venv/docs-installed: .venv/bin/python pyproject.toml .constraints.txt
 	@echo "Installing what the site needs into .venv (once) …"
@@ -76,11 +89,11 @@ tests/site/node_modules/.installed: tests/site/package.json tests/site/package-l
 	@cd tests/site && npm ci --loglevel=error
 	@touch $@
 
-.venv-bench/installed: .venv-bench/bin/python pyproject.toml .constraints.txt
-	@echo "Installing the peers of the benchmark into .venv-bench (once) …"
-	@.venv-bench/bin/python $(INSTALL) ".[bench]"
+.venv-peers/installed: .venv-peers/bin/python pyproject.toml .constraints.txt
+	@echo "Installing the peers into .venv-peers (once) …"
+	@.venv-peers/bin/python $(INSTALL) ".[peers]"
 	@touch $@
 
-.venv/bin/python .venv-bench/bin/python:
+.venv/bin/python .venv-peers/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "refbn needs Python 3.11 or later; got " + sys.version.split()[0] + ". Call make with PYTHON=python3.12 or the like.")'
 	$(PYTHON) -m venv $(@:/bin/python=)

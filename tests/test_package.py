@@ -13,15 +13,18 @@ from pathlib import Path
 import pytest
 
 import refbn
+import refbn.diagnose
 
 FILES = sorted(Path(refbn.__file__).parent.glob("*.py"))
-MODULES = [import_module(f"refbn.{module.name}") for module in pkgutil.iter_modules(refbn.__path__)]
+DIAGNOSE = sorted(Path(refbn.diagnose.__file__).parent.glob("*.py"))
+MODULES = [import_module(module.name) for module in pkgutil.walk_packages(refbn.__path__, "refbn.")]
+FRONTS = (refbn, refbn.diagnose)  # these show what other modules have
 # refbn.axes is how the package talks to itself; gradcheck's functions are public by their module
 PUBLIC = [
     getattr(owner, name)
-    for owner in (refbn, refbn.gradcheck, refbn.conventions)
+    for owner in (refbn, refbn.gradcheck, refbn.conventions, refbn.diagnose)
     for name, value in vars(owner).items()
-    if (owner is refbn or getattr(value, "__module__", "") == owner.__name__)
+    if (owner in FRONTS or getattr(value, "__module__", "") == owner.__name__)
     and (inspect.isfunction(value) or inspect.isclass(value))
     and not name.startswith("_")
 ]
@@ -45,6 +48,7 @@ ghost_batch_norm_backward ghost_batch_norm_train group_norm identity_parameters 
 layer_norm norm_backward normalize padding_value pooled_statistics population_statistics rms_norm
 scale_and_shift sync_batch_norm_backward sync_batch_norm_train sync_moments weight_norm weight_norm_backward
 """
+DIAGNOSE_NAMES = "Broken Lacking Layout Report Start Subject Target check"
 # Lines of code in the bodies of functions and classes. Whoever needs more shows that it is worth it.
 LINES = {
     "__init__": 0,
@@ -79,7 +83,11 @@ def test_the_public_names():
     modules = {module.__name__.removeprefix("refbn.") for module in MODULES}
     own = {name for name in vars(refbn) if not name.startswith("_")} - modules
     assert own == set(NAMES.split())
-    assert len(PUBLIC) == len(NAMES.split()) + 4 + 2  # and those of gradcheck and conventions
+    fronts = {name for name in vars(refbn.diagnose) if not name.startswith("_")}
+    modules = {file.stem for file in DIAGNOSE}
+    assert fronts - modules == set(DIAGNOSE_NAMES.split())
+    others = 4 + 2  # those of gradcheck and conventions
+    assert len(PUBLIC) == len(NAMES.split()) + len(DIAGNOSE_NAMES.split()) + others
 
 
 # Laws
@@ -96,6 +104,7 @@ def test_the_import_brings_numpy_and_little_else():
     )
     others = {name for name in run.stdout.split() if name.split(".")[0] not in {"numpy", "refbn"}}
     assert "refbn" in run.stdout.split()
+    assert "refbn.diagnose" not in run.stdout.split()  # it is for who asks for it
     assert others <= {"__future__", "copy", "dataclasses"}
 
 
@@ -113,7 +122,7 @@ def test_every_public_name_is_documented(value):
     arguments = section(doc, "Args")
     assert [name.lstrip("*") for name in arguments] == parameters
     returns = inspect.signature(value).return_annotation not in {None, "None"}
-    assert bool(section(doc, "Returns")) == returns
+    assert bool(section(doc, "Returns") or section(doc, "Yields")) == returns
     assert bool(section(doc, "Raises")) or "raise " not in inspect.getsource(value)
 
 
@@ -122,6 +131,7 @@ def test_what_is_computed_has_an_example(value):
     """Every function and every class that computes shows an example."""
     example = ">>> " in (inspect.getdoc(value) or "")
     without = {refbn.Cache, refbn.Gradients, refbn.DoubleGradients, refbn.gradcheck.adjoint_errors}
+    without |= {getattr(refbn.diagnose, name) for name in ("Broken", "Lacking", "Start", "Target")}
     assert example or value in without
 
 
@@ -152,7 +162,7 @@ def test_the_package_is_small(record_property, capsys):
     assert sum(bodies for bodies, _ in counts.values()) < 920
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [*FILES, *DIAGNOSE], ids=lambda file: file.name)
 def test_functions_are_short(file):
     """No function body has more than 30 lines of code."""
     source = file.read_text(encoding="utf-8")
@@ -163,10 +173,51 @@ def test_functions_are_short(file):
             assert len(body) <= 30, node.name
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [m for m in MODULES if m.__name__.count(".") == 1], ids=lambda module: module.__name__
+)
 def test_no_name_hides_a_module(module):
     """No public object has the name of a module, so `refbn.layer` is what it says."""
     assert getattr(refbn, module.__name__.removeprefix("refbn.")) is module
+
+
+DIAGNOSE_ORDER = [
+    "layout",
+    "subject",
+    "case",
+    "declared",
+    "limit",
+    "infer",
+    "laws",
+    "museum",
+    "words",
+    "roles",
+    "calls",
+    "functions",
+    "objects",
+    "reference",
+    "torch_module",
+    "keras_layer",
+    "onnx_file",
+    "adapters",
+    "findings",
+    "recognise",
+    "lines",
+    "report",
+    "diagnosis",
+    "testing",
+    "__init__",
+    "__main__",
+]
+
+
+@pytest.mark.parametrize("file", DIAGNOSE, ids=lambda file: file.name)
+def test_modules_of_the_diagnosis_know_only_those_before_them(file):
+    """Those of the diagnosis too can be read in one order."""
+    before = set(DIAGNOSE_ORDER[: DIAGNOSE_ORDER.index(file.stem)])
+    imports = [n for n in ast.walk(ast.parse(file.read_bytes())) if isinstance(n, ast.ImportFrom)]
+    own = "refbn.diagnose."
+    assert {n.module.removeprefix(own) for n in imports if n.module.startswith(own)} <= before
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -212,16 +263,26 @@ def test_lines_of_code_are_counted_rightly():
 # Oracles
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [*FILES, *DIAGNOSE], ids=lambda file: file.name)
 def test_no_message_is_untested(file):
     """Every piece of text in every error that the package raises stands in a test of it."""
+    tests = Path(__file__).parent
     tested = {
-        text for test in Path(__file__).parent.glob("test_*.py") for text in texts(parsed(test))
+        text.replace("\\", "")  # of a pattern
+        for folder in (tests, tests / "conformance")
+        for test in folder.glob("test_*.py")
+        for text in texts(parsed(test))
     }
+    findings = {"Broken", "Lacking"}  # what the diagnosis finds is no error; laws have their tests
     for node in ast.walk(parsed(file)):
-        if isinstance(node, ast.Raise):
+        if isinstance(node, ast.Raise) and called(node.exc) not in findings:
             for text in texts(node):
                 assert any(text in other for other in tested), text
+
+
+def called(node):
+    """Return the name of what is called, of an expression that is a call."""
+    return getattr(getattr(node, "func", None), "id", None)
 
 
 def parsed(file):
