@@ -1,0 +1,1 @@
+"""refbn beside the frameworks, and under the tests that others wrote."""
