@@ -20,11 +20,14 @@ def expand(text: str, paths: list[str]) -> str:
     """
 
     def documented(match: re.Match[str]) -> str:
-        module = griffe.load(match[1], search_paths=paths)
+        owner = griffe.load(match[1], search_paths=paths)
+        if not owner.is_module:
+            level = re.search(r"heading_level: (\d)", match[2])
+            return "\n\n".join(_described(owner, int(level[1]) if level else 1, match[1]))
         heading = "" if "show_root_heading: false" in match[2] else f"# `{match[1]}`"
-        parts = [heading, *_docstring(module)]
+        parts = [heading, *_docstring(owner)]
         if "members: false" not in match[2]:
-            parts += [part for member in _members(module) for part in _described(member, 2)]
+            parts += [part for m in _members(owner) for part in _described(m, 2, m.path)]
         return "\n\n".join(filter(None, parts))
 
     return _DIRECTIVE.sub(documented, text)
@@ -37,13 +40,15 @@ def _members(owner: Any) -> Iterator[Any]:
             yield member
 
 
-def _described(owner: Any, level: int) -> Iterator[str]:
-    yield f"{'#' * level} `{owner.path}`"
+def _described(owner: Any, level: int, path: str) -> Iterator[str]:
+    """Yield what is said of an object, under the name that the page has for it."""
+    owner = owner.final_target if owner.is_alias else owner
+    yield f"{'#' * level} `{path}`"
     yield f"```python\n{_signature(owner)}\n```"
     yield from _docstring(owner)
     if owner.is_class:
         for member in _members(owner):
-            yield from _described(member, level + 1)
+            yield from _described(member, level + 1, f"{path}.{member.name}")
 
 
 def _signature(owner: Any) -> str:
