@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from dataclasses import dataclass, field
 from html import unescape
@@ -14,7 +15,7 @@ from _kit.page import RECORD_CLOSE, RECORD_OPEN
 _ABSOLUTE = re.compile(r'<link rel="stylesheet" href="(/[^"]*?)assets/')
 _RECORD = re.compile(re.escape(RECORD_OPEN) + r"(.*?)" + re.escape(RECORD_CLOSE))
 _TITLE = re.compile(r"<h1[^>]*>(.*?)(?:<a [^>]*class=\"headerlink|</h1>)", re.DOTALL)
-_CANONICAL = re.compile(r'<link rel="canonical" href="([^"]*)"')
+_CANONICAL = re.compile(r'<link rel="canonical" href="(https?:[^"]*)"')
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Site:
         """
         pages = [_read(folder, path) for path in sorted(folder.rglob("*.html"))]
         start = next((page.html for page in pages if page.path == "index.html"), "")
-        order = ["index.html", *re.findall(r'href="([^"]*)"', start)]
+        order = ["index.html", *map(posixpath.normpath, re.findall(r'href="([^"]*)"', start))]
         pages.sort(key=lambda page: order.index(page.path) if page.path in order else len(order))
         return cls(folder, pages)
 

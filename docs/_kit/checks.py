@@ -14,10 +14,8 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeGuard
-
-from _kit.observed import Observations
 
 ID = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 _COMMENT = re.compile(rf"#\s*claims?\s+({ID}(?:\s*,\s*{ID})*)\s*(?::\s*(.+))?$")
@@ -36,7 +34,6 @@ class Check:
     names: list[str]
     line: int  # of the assertion in its block, from 1
     reason: str
-    observations: Observations = field(default_factory=Observations)
 
 
 def read_checks(code: str) -> Iterator[Check]:

@@ -36,8 +36,8 @@ from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 
 from _kit.checks import ID, Check, CheckError, is_assertion, read_checks
-from _kit.observed import observe
-from _kit.page import Block, Page, PageError, page_of
+from _kit.observed import Observations, observe
+from _kit.page import Block, Page, PageError, outside_fences, page_of
 from _kit.prose import PLACES, blank
 
 _MARK = re.compile(r'\]\{(\w+)(?:="([^"]*)")?\}')
@@ -91,10 +91,10 @@ class _Open(Preprocessor):
                 raise _error(page, claim.line, f"the claim {claim.id!r} has no check.", remedy)
 
         def rewrite(block: Block, tree: ast.Module) -> ast.Module:
-            return _observed(page, tree, checks.get(block.number, {}))
+            return _observed(page, block, tree, checks.get(block.number, {}))
 
         page.rewriters.append(rewrite)
-        page.notes.append(lambda block: _note(claims, block))
+        page.notes.append(lambda block: _note(page, claims, block))
         return lines
 
 
@@ -128,6 +128,12 @@ def _claims(page: Page) -> Iterator[tuple[str, Claim]]:
             yield name, Claim(name, line)
 
 
+def declared(source: str) -> list[str]:
+    """Return the ids of the claims that a source declares."""
+    marks = _MARK.finditer(blank(PLACES, outside_fences(source)))
+    return [mark[2] for mark in marks if mark[1] == "claim"]
+
+
 def _marks(page: Page) -> Iterator[tuple[re.Match[str], int]]:
     """Yield the marks in the prose of a page, and their lines."""
     for mark in _MARK.finditer(blank(PLACES, page.prose)):
@@ -159,15 +165,26 @@ def _checks(page: Page, block: Block, claims: dict[str, Claim]) -> Iterator[tupl
         yield line, check
 
 
-def _observed(page: Page, tree: ast.Module, checks: dict[int, Check]) -> ast.Module:
+def _observed(page: Page, block: Block, tree: ast.Module, checks: dict[int, Check]) -> ast.Module:
     """Let the checks of a block note what they compare."""
     for node in ast.walk(tree):
         check = checks.get(getattr(node, "lineno", -1))
         if check and is_assertion(node):
-            name = f"__check_{node.lineno}__"
-            page.namespace[name] = check.observations
+            name = _noted_as(block, check)
+            page.namespace[name] = Observations()
             observe(node, name)
     return ast.fix_missing_locations(tree)
+
+
+def _noted_as(block: Block, check: Check) -> str:
+    """Return the name under which the observations of a check stand in the page's namespace."""
+    return f"__check_{block.number}_{check.line}__"
+
+
+def _observations(page: Page, block: Block, check: Check) -> Observations:
+    """Return what a check has compared so far."""
+    observations: Observations = page.namespace.get(_noted_as(block, check), Observations())
+    return observations
 
 
 class _Close(Preprocessor):
@@ -181,11 +198,12 @@ class _Close(Preprocessor):
         page = page_of(self.md)
         for claim in self.opened.claims.values():
             for block, check in claim.checks:
-                if not check.observations:
+                observations = _observations(page, block, check)
+                if not observations:
                     what = f"the check of the claim {claim.id!r} did not run."
                     remedy = "Let the block reach it: no branch or function may pass it by."
                     raise _error(page, block.line + check.line, what, remedy)
-                if check.observations.failed:
+                if observations.failed:
                     what = f"the check of the claim {claim.id!r} failed, and its block went on."
                     remedy = "Let nothing catch or declare the failure of a check."
                     raise _error(page, block.line + check.line, what, remedy)
@@ -193,19 +211,20 @@ class _Close(Preprocessor):
             page.record["claims"] = {
                 claim.id: [
                     {"observed": o, "required": r, "reason": check.reason}
-                    for _, check in claim.checks
-                    for o, r in check.observations.rows()
+                    for block, check in claim.checks
+                    for o, r in _observations(page, block, check).rows()
                 ]
                 for claim in self.opened.claims.values()
             }
         return lines
 
 
-def _note(claims: dict[str, Claim], block: Block) -> str:
+def _note(page: Page, claims: dict[str, Claim], block: Block) -> str:
     """Return what the checks of a block found, as HTML."""
     notes = []
     for claim in claims.values():
-        rows = [r for b, check in claim.checks if b is block for r in check.observations.rows()]
+        checks = [check for b, check in claim.checks if b is block]
+        rows = [row for check in checks for row in _observations(page, block, check).rows()]
         if rows:
             found = "; ".join(escape(" ".join(part for part in row if part)) for row in rows)
             notes.append(f'<li><a href="#claim-{claim.id}">{claim.id}</a>: {found}</li>')

@@ -16,6 +16,7 @@ for Markdown inside Markdown, and on SuperFences for the fences; only running th
 from __future__ import annotations
 
 import re
+import time
 from html import escape
 from typing import Any
 
@@ -32,6 +33,7 @@ from _kit.page import (
     page_of,
     render_markdown,
     results,
+    watchers,
 )
 
 LANGUAGES = sorted({alias for _, aliases, _, _ in get_all_lexers() for alias in aliases})
@@ -137,6 +139,9 @@ def render(
     """
     page = page_of(md)
     block = page.strike_off(source)
+    if block.number in page.shown:  # it ran in an earlier reading; see stand_by.py
+        return page.shown[block.number]
+    start = time.perf_counter()
     try:
         code = _highlight(md, source, language, options, kwargs)
         if options.get("exec") == "on":
@@ -145,6 +150,10 @@ def render(
             code = executors[options["exec"]](md, page, block, code)
         elif options.get("exec") == "off":
             code = f'<div class="not-run">{code}</div>'
+        page.shown[block.number] = code
+        page.record.setdefault("seconds", {})[block.line] = time.perf_counter() - start
+        for watch in watchers:
+            watch(page, block)
         page.ended(block)
     except PageError:
         raise

@@ -8,16 +8,19 @@ MkDocs calls this as a hook (see hooks.py); with another builder it is `python -
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from _kit import download, facts, head, mend, overview, policy, social, styles, valid
+from _kit import download, facts, head, mend, overview, pace, policy, social, styles, valid
 from _kit.built import Site
 
-STEPS: list[Callable[[Site], None]] = [  # in this order
+Step = Callable[[Site], None]
+STEPS: list[Step] = [  # in this order
+    overview.unique,
     overview.settle,
     overview.claims,
     overview.status,
+    pace.slowest,
     facts.write,
     head.describe,
     download.write,
@@ -30,14 +33,15 @@ STEPS: list[Callable[[Site], None]] = [  # in this order
 ]
 
 
-def finish(folder: Path) -> None:
+def finish(folder: Path, steps: Sequence[Step] = STEPS) -> None:
     """Take all steps over a built site.
 
     Args:
         folder: The folder of the built files.
+        steps: The steps, in their order.
     """
     site = Site.read(folder)
-    for step in STEPS:
+    for step in steps:
         step(site)
     site.write()
 

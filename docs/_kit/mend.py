@@ -18,6 +18,8 @@ LATER = ("iframe-worker", r"bundle\.\w+\.min")
 PAGES = {
     # The search is a dialog, and a dialog has a name.
     r'(<div class="md-search"[^>]* role="dialog")>': r'\1 aria-label="Search">',
+    # Where nobody said where the site will stand, a page has no address either.
+    r'<link rel="canonical" href="/[^"]*">\s*': "",
     # The corner of a table is the head of nothing.
     r"<th\b[^>]*>\s*</th>": r"<td></td>",
     # Who has chosen nothing gets what the system is set to, and at once.
@@ -36,6 +38,10 @@ SCRIPTS = {
     r'(\w+\("search\.highlight"\))\?(?=\w+\(\w+,\{index\$)': r"\1&&/[?&]h=/.test(location.search)?",
     # The Markdown of a page is no translation of the site, which has a map of its own.
     r'"link\[rel=alternate\]"': '"link[rel=alternate][hreflang]"',
+    # Styles come as a sheet: the policy allows no style element.
+    r'(\w+)\.appendChild\(\w+\("style",\{\},(\w+)\.toString\(\)\)\)': (
+        r"\1.adoptedStyleSheets=[(s=>(s.replaceSync(\2.toString()),s))(new CSSStyleSheet)]"
+    ),
     # The place of the copy button is no navigation.
     r'"nav"(,\{class:"md-code__nav"\})': r'"div"\1',
 }

@@ -48,11 +48,11 @@ def settle(site: Site) -> None:
         page.html = _SETTLED.sub(lead, page.html)
 
 
-def claims(site: Site) -> None:
-    """Write the page of all claims.
+def unique(site: Site) -> None:
+    """Look that each claim of the site has an id of its own.
 
     Args:
-        site: The built site; its page with the mark is changed.
+        site: The built site.
 
     Raises:
         PageError: If two pages have a claim of the same id.
@@ -65,6 +65,17 @@ def claims(site: Site) -> None:
                 what = f"an id stands for one claim of the site; {name!r} is in {places}."
                 raise PageError(page.record["source"], what, "Give one of them another id.")
             first[name] = page
+
+
+def claims(site: Site) -> None:
+    """Write the page of all claims.
+
+    Args:
+        site: The built site; its page with the mark is changed.
+
+    Raises:
+        PageError: If a claim was lost on the way into its page.
+    """
     parts = [_claims_of(page) for page in site.pages if page.record.get("claims")]
     opinions = [_opinions_of(page) for page in site.pages if _OPINION.search(page.html)]
     if opinions:

@@ -25,6 +25,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -120,6 +121,12 @@ class Page:
     listeners: list[Listener] = field(default_factory=list)  # are told when a block has ended
     notes: list[Callable[[Block], str]] = field(default_factory=list)  # HTML behind a block
     anchors: dict[int, list[str]] = field(default_factory=dict)  # ids of a block, by its number
+    evaluated: dict[int, list[str]] = field(
+        default_factory=dict
+    )  # by the number of the block above
+    shown: dict[int, str] = field(default_factory=dict)  # blocks as HTML, by their numbers
+    source: str = ""
+    drawn: tuple[Any, Any] = ((), ())  # states of the global generators when the page was left
 
     def where(self, block: Block | None = None) -> str:
         """Return a block's place in words for an error message: file, line, number, header."""
@@ -160,6 +167,33 @@ class Page:
         """Tell the listeners that a block has been shown, and run if it had to; None: the start."""
         for listen in self.listeners:
             listen(block)
+
+    def leave(self) -> None:
+        """Note what a builder may disturb before another reading takes over: it draws numbers."""
+        self.drawn = random.getstate(), np.random.get_state()  # noqa: NPY002 (blocks may use it)
+
+    def goes_on(self, other: Page) -> bool:
+        """Tell whether what another reading of a page ran so far is how this one begins."""
+        same = slice(other.seen + 1)
+        return (
+            self.name == other.name and run_keys(self.source)[same] == run_keys(other.source)[same]
+        )
+
+    def take_over(self, other: Page) -> None:
+        """Take what the same first blocks left in another reading of the page, instead of running.
+
+        Args:
+            other: That reading, which has come as far as its last block that is shown.
+        """
+        for name in ("namespace", "runs", "evaluated", "shown", "ids"):
+            setattr(self, name, getattr(other, name))
+        random.setstate(other.drawn[0])
+        np.random.set_state(other.drawn[1])  # noqa: NPY002 (idem)
+        for name, noted in other.record.items():
+            here = self.record.setdefault(name, noted)
+            if isinstance(noted, dict) and here is not noted:
+                here.update(noted)
+        self.ended(self.blocks[other.seen - 1])
 
     def close(self) -> None:
         """Check that every declared block came in.
@@ -334,6 +368,10 @@ class Page:
 
 Rewriter = Callable[[Block, ast.Module], ast.Module]
 Listener = Callable[[Block | None], None]
+watchers: list[Callable[[Page, Block], None]] = []
+"""Are called when a block of a page has been shown, before anybody else is told."""
+earlier: list[Page] = []
+"""A reading of a page that ended at a block, whose results its next reading may take over."""
 Renderer = Callable[[Markdown, Page, Block, dict[str, str], Run], str]
 results: dict[str, Renderer] = {}
 """How to show what a block left behind, as HTML, by the value of its option `result`."""
@@ -465,11 +503,20 @@ class PageExtension(Extension):
             path, first_line = _identify(docs, "\n".join(lines))
             name = _short(path) if path else "(text that is not a page)"
             blocks = list(declared_blocks(lines, first_line))
-            prose = _prose(lines, first_line, blocks)
-            _ledgers[md] = Page(name, path is not None, blocks, fresh, prose, first_line)
+            source = "\n".join(lines)
+            prose = outside_fences(source)
+            page = Page(name, path is not None, blocks, fresh, prose, first_line, source=source)
+            _ledgers[md] = page
+
+        def start(_: list[str]) -> None:
+            page = page_of(md)
+            if earlier and page.goes_on(earlier[0]):
+                page.take_over(earlier.pop())
+            else:
+                page.ended(None)
 
         md.preprocessors.register(_Step(begin), "page-open", 1000)
-        md.preprocessors.register(_Step(lambda _: page_of(md).ended(None)), "page-start", 26)
+        md.preprocessors.register(_Step(start), "page-start", 26)
         md.preprocessors.register(_Step(lambda _: page_of(md).close()), "page-close", 24.5)
         md.treeprocessors.register(_Record(md), "page-record", -1000)  # after all others
 
@@ -540,13 +587,35 @@ def _block(lines: list[str], number: int, start: int, end: int, first_line: int)
     return Block(number, first_line + start, first_line + end, header, code)
 
 
-def _prose(lines: list[str], first_line: int, blocks: list[Block]) -> str:
-    """Return the lines of a source with those in fences emptied."""
-    kept = list(lines)
-    for block in blocks:
-        start, end = block.line - first_line, block.last - first_line + 1
-        kept[start:end] = [""] * (min(end, len(lines)) - start)
+def outside_fences(source: str) -> str:
+    """Return a source with the lines of its fences emptied."""
+    kept = source.split("\n")
+    for block in declared_blocks(source.split("\n"), first_line=0):
+        end = min(block.last + 1, len(kept))
+        kept[block.line : end] = [""] * (end - block.line)
     return "\n".join(kept)
+
+
+_RUNS = re.compile(r"\{\{ .*? \}\}|^/{3,} *[\w-]*", re.MULTILINE | re.DOTALL)
+
+
+def run_keys(source: str) -> list[str]:
+    """Return a key for each block of a page, by its number; the first stands for the start.
+
+    Where two pages have the same key, all that runs is the same, up to this block and with it: the
+    blocks, and the values in the text between them, in the same questions and exercises.
+
+    Args:
+        source: The page.
+    """
+    lines, digest = source.split("\n"), sha256()
+    keys, end = [digest.hexdigest()], 0
+    for block in declared_blocks(lines, first_line=0):
+        between = _RUNS.findall("\n".join(lines[end : block.line]))
+        digest.update(repr((between, block.header, block.code)).encode())
+        keys.append(digest.hexdigest())
+        end = block.last + 1
+    return keys
 
 
 def _identify(docs: Path, source: str) -> tuple[Path | None, int]:

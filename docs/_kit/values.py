@@ -39,7 +39,6 @@ class Value:
     line: int
     after: int  # number of the block above it; 0 for none
     in_formula: bool
-    text: str | None = None
 
 
 class ValuesExtension(Extension):
@@ -64,9 +63,8 @@ class _Open(Preprocessor):
         self.values = values = list(_find(page))
 
         def compute(block: Block | None) -> None:
-            for value in values:
-                if value.after == (block.number if block else 0):
-                    value.text = _written(page, value)
+            above = block.number if block else 0
+            page.evaluated[above] = [_written(page, v) for v in values if v.after == above]
 
         page.listeners.append(compute)
         return lines
@@ -80,18 +78,20 @@ class _Insert(Preprocessor):
         self.opened = opened
 
     def run(self, lines: list[str]) -> list[str]:
-        page, values = page_of(self.md), iter(self.opened.values)
+        page = page_of(self.md)
+        texts = [text for above in sorted(page.evaluated) for text in page.evaluated[above]]
+        left = iter(texts)
 
         def insert(place: re.Match[str]) -> str:
             if place["code"]:
                 return place[0]
             if place["formula"]:
-                return FIELD.sub(lambda _: next(values).text or "", place[0])
-            return next(values).text or ""
+                return FIELD.sub(lambda _: next(left), place[0])
+            return next(left)
 
         text = PLACES.sub(insert, "\n".join(lines))
         if self.opened.values:
-            page.record["values"] = [value.text for value in self.opened.values]
+            page.record["values"] = texts
             fields = (value.field.partition(":")[0] for value in self.opened.values)
             page.record["computed"] = [field for field in fields if field not in MARKS]
         return text.split("\n")

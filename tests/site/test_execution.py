@@ -1,6 +1,7 @@
 """A page that would lie is not published: every slip of an author ends the build."""
 
 import os
+import re
 
 import pytest
 from building import one_processor
@@ -439,6 +440,20 @@ def test_what_markdown_warns_of_counts_wherever_a_page_is_converted(site):
         assert built.stderr.count(f"Doc file '{name}' contains a link 'nowhere.md'") == 1
         assert built.stderr.count(f"Doc file '{name}' contains a link 'b.md#none'") == 1
     assert "Aborted with 4 warnings in strict mode" in built.stdout
+
+
+def test_a_long_build_says_how_far_it_is_and_what_took_its_time(site):
+    """Each page that runs is told before it is waited for, and at the end the slowest blocks are."""
+    site.write("# Start\n")
+    block = '# T\n\n```python exec="on"\nimport time\ntime.sleep({})\n```\n'
+    site.write(block.format(1.1), "a.md")
+    site.write(block.format(0), "b.md")
+    told = site.build().stderr
+    assert "0 of 2 pages ran; now a.md" in told
+    assert "1 of 2 pages ran; now b.md" in told
+    assert re.search(r"1\.[1-9] s in the block of docs/a\.md:3", told)
+    assert "in the block of docs/b.md" not in told
+    assert "seconds" not in site.html("a.html")
 
 
 forks = pytest.mark.skipif(

@@ -47,7 +47,10 @@
     constructor(url) {
       super();
       this.url = url;
+      this.addEventListener("message", event => this.onmessage?.(event)); // so Zensical's script listens
     }
+
+    terminate() {} // it ends with the page
 
     postMessage(data) {
       this.send ??= (location.protocol === "file:" ? frame : thread)(this, this.url);

@@ -1,0 +1,217 @@
+"""Serves a page, or all, while somebody writes, and builds again at each save.
+
+    python -m _kit.serve 127.0.0.1:8000 learn/backward.md     that page alone
+    python -m _kit.serve 127.0.0.1:8000                       all pages
+
+It stands on MkDocs' server, which watches the files and lets browsers reload. Of all pages, the one
+that was saved is built first, and shown; what it changes in others follows behind it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+
+from mkdocs.livereload import LiveReloadServer
+
+from _kit.builder import Builder, path_of, prepare
+
+WATCHED = "docs", "refbn", "mkdocs.yml"
+MADE = ".html", ".py", ".ipynb", ".md"  # what a page becomes
+
+
+class One:
+    """Builds one page into a folder."""
+
+    def __init__(self, page: str, folder: Path, url: str) -> None:
+        """Build nothing yet.
+
+        Args:
+            page: The page, below docs/.
+            folder: For the built files.
+            url: Where they will be served.
+        """
+        self.page, self.shown = page, folder
+        self._builder = Builder(page, folder, url)
+
+    def build(self) -> None:
+        """Build the page, or put in its place what is wrong with it."""
+        if slip := _said(self._builder.build):
+            _show(slip, self.shown / place_of(self.page))
+
+    def end(self) -> None:
+        """End what waits to go on with the page."""
+        self._builder.end()
+
+
+class All:
+    """Builds all pages: the one that was saved at once, the others behind it."""
+
+    page = ""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        """Build nothing yet.
+
+        Args:
+            folder: For the built files.
+            url: Where they will be served.
+        """
+        self.shown, self._next, self._first = folder / "1", folder / "2", folder / "page"
+        self._url = url
+        self._one, self._rest = One("", self._first, url), Builder("", self._next, url)
+        self._saved: dict[Path, int] = {}
+
+    def build(self) -> None:
+        """Build what has changed since the last time."""
+        self._rest.end()
+        self._rest = Builder("", self._next, self._url)
+        before, self._saved = self._saved, _saved()
+        changed = {path for path, _ in before.items() ^ self._saved.items()}
+        if before and len(changed) == 1 and all(_is_page(path) for path in changed):
+            self._build_first(changed.pop().relative_to("docs").as_posix())
+            threading.Thread(target=self._build_rest, args=[self._rest], daemon=True).start()
+        else:
+            self._build_rest(self._rest)
+
+    def end(self) -> None:
+        """End what builds, and what waits."""
+        self._rest.end()
+        self._one.end()
+
+    def _build_first(self, page: str) -> None:
+        """Build a page alone, and put it among the others."""
+        if page != self._one.page:
+            self._one.end()
+            self._one = One(page, self._first, self._url)
+        self._one.build()
+        for made in MADE:
+            place = Path(place_of(page)).with_suffix(made)
+            if (self._first / place).exists():
+                shutil.copyfile(self._first / place, self.shown / place)
+
+    def _build_rest(self, builder: Builder) -> None:
+        """Build all pages, and show them in the place of those that are shown."""
+        slip = _said(builder.build, still=lambda: builder is self._rest)
+        if builder is not self._rest:
+            return  # something was saved meanwhile
+        if slip:
+            _show(slip, self.shown / place_of(""))
+        else:
+            self.shown, self._next = self._next, self.shown
+
+
+def place_of(page: str) -> str:
+    """Return where in a site a page is; without one, where the site begins."""
+    return f"{page.removesuffix('.md') or 'index'}.html"
+
+
+def _saved() -> dict[Path, int]:
+    """Return when each file was saved of which a site is made."""
+    found = [path for name in WATCHED for path in (Path(name), *Path(name).rglob("*"))]
+    ours = [path for path in found if path.is_file() and path.suffix != ".pyc"]
+    return {path: path.stat().st_mtime_ns for path in ours}
+
+
+def _is_page(path: Path) -> bool:
+    return path.suffix == ".md" and path.exists()
+
+
+def _said(build: Callable[[], str], still: Callable[[], bool] = lambda: True) -> str:
+    """Build, say how long it took or what is wrong if that still counts, and return the latter."""
+    start = time.perf_counter()
+    slip = build()
+    if still():
+        said = f"\n{slip}\n" if slip else f"Built in {time.perf_counter() - start:.1f} s."
+        print(said, file=sys.stderr, flush=True)  # noqa: T201 (a program)
+    return slip
+
+
+def _show(slip: str, place: Path) -> None:
+    """Put what is wrong in the place of a page, so that it is seen there too."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    text = f"<!doctype html><title>Not built</title><body><pre>{escape(slip)}</pre></body>"
+    place.write_text(text, encoding="utf-8")
+
+
+class Server(LiveReloadServer):
+    """MkDocs' server, which shows what the builder shows now."""
+
+    def __init__(self, builder: One | All, host: str, port: int) -> None:
+        """Serve nothing yet.
+
+        Args:
+            builder: Builds, and knows where the built files are.
+            host: Name or number of this machine.
+            port: Where browsers ask.
+        """
+        super().__init__(builder.build, host, port, str(builder.shown), polling_interval=0.2)
+        self._shows = builder
+        self.url += place_of(builder.page)  # it is what is said where to look
+
+    @property
+    def root(self) -> str:
+        """Return the folder of the files that are served."""
+        return str(self._shows.shown)
+
+    @root.setter
+    def root(self, folder: str) -> None:
+        """Take no folder: the builder knows it."""
+
+
+def serve(address: str, page: str) -> None:
+    """Build and serve until somebody presses Ctrl-C.
+
+    Args:
+        address: Host and port.
+        page: The page below docs/; empty for all.
+    """
+    for asked in (signal.SIGINT, signal.SIGTERM):  # also where the first is ignored, as by nohup
+        signal.signal(asked, signal.default_int_handler)
+    prepare()
+    host, _, port = address.rpartition(":")
+    url = f"http://{address}/"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        builder = One(page, Path(folder), url) if page else All(Path(folder), url)
+        server = Server(builder, host, int(port))
+        for path in WATCHED:
+            server.watch(path)
+        try:
+            builder.build()
+            server.serve()  # type: ignore[no-untyped-call] # MkDocs has none there
+        except KeyboardInterrupt:
+            print("Ended.", file=sys.stderr)  # noqa: T201 (a program)
+        except OSError as error:
+            sys.exit(
+                f"{address} cannot be had ({error.strerror}). Choose another: ADDRESS=host:port."
+            )
+        finally:
+            server.shutdown()
+            builder.end()
+
+
+def _existing(page: str) -> str:
+    """Return a page that somebody named by its path below docs/; end if there is none."""
+    path, known = (
+        path_of(page),
+        [p.relative_to("docs").as_posix() for p in Path("docs").rglob("*.md")],
+    )
+    if path and path not in known:
+        close = difflib.get_close_matches(path, known, n=1)
+        remedy = f"Did you mean {close[0]}?" if close else f"make page NAME={page} makes one."
+        sys.exit(f"PAGE must name a page below docs/; got {page!r}. {remedy}")
+    return path
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("mkdocs.livereload").setLevel(logging.INFO)
+    serve(sys.argv[1], _existing("".join(sys.argv[2:])))
