@@ -22,23 +22,26 @@ SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
 def needs(*names):
     """Mark tests that need programs, or packages of tests/site/package.json."""
     missing = [name for name in names if not (shutil.which(name) or (CHECKERS / name).exists())]
-    remedy = "'apt-get install nodejs npm default-jre-headless', then 'make test'"
+    remedy = "'apt-get install nodejs npm default-jre-headless', then 'make check'"
     reason = f"needs {', '.join(missing)}: on Debian {remedy}"
     return pytest.mark.skipif(bool(missing), reason=reason)
 
 
-def build(folder, *flags, **environment):
+def environment(folder):
+    """Return the environment of programs that run in a folder that has docs/ and refbn/."""
+    return os.environ | {
+        "PYTHONPATH": f"{folder}:{folder}/docs",
+        "NO_MKDOCS_2_WARNING": "1",
+        "SOURCE_DATE_EPOCH": "1",  # as in the Makefile: no page and no archive holds a time
+    }
+
+
+def build(folder, *flags, **variables):
     """Run mkdocs in a folder that has docs/ and refbn/; return exit code and messages."""
     return subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", *flags],
         cwd=folder,
-        env=os.environ
-        | {
-            "PYTHONPATH": f"{folder}:{folder}/docs",
-            "NO_MKDOCS_2_WARNING": "1",
-            "SOURCE_DATE_EPOCH": "1",  # as in the Makefile: no page and no archive holds a time
-        }
-        | environment,
+        env=environment(folder) | variables,
         capture_output=True,
         text=True,
         check=False,
