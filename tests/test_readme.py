@@ -23,6 +23,6 @@ def test_the_six_lines_print_what_the_readme_says():
 def test_what_the_readme_names_is_there():
     """Every file, folder and make target that the README names exists."""
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(re.findall(r"make (serve|site|test)", README)) <= set(targets)
+    assert set(re.findall(r"make (serve|site|check|page)", README)) <= set(targets)
     for name in re.findall(r"\]\(([^)]+)\)|`((?:refbn|docs|tests)/[\w/]*)`", README):
         assert (ROOT / "".join(name)).exists(), name

@@ -47,6 +47,7 @@ def test_axe_would_find_something(visit):
     assert any(slip.startswith("image-alt") for slip in page.evaluate(VIOLATIONS))
 
 
+@pytest.mark.about  # it tries the theme and the kit
 @pytest.mark.parametrize("name", PAGES)
 def test_without_scripts_all_is_there(visit, name):
     """Text, formulas, figures, tables and answers are the same; only controls that need it are not."""

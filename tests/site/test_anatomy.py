@@ -8,7 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 from building import CONCEPTS
 
-pytestmark = pytest.mark.xdist_group("site")
+pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.about(*CONCEPTS)]
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +58,17 @@ def test_pages_are_short_and_so_are_their_sentences(concepts):
 
 def test_each_page_leads_to_the_next(pages, concepts):
     """The last paragraph leads on to the page that comes next in the navigation."""
-    menu = pages["index.html"].select(".md-nav--primary .md-nav__link[href]")
-    order = list(dict.fromkeys(link["href"].split("#")[0] for link in menu))
     for name, article in concepts.items():
+        menu = pages[name].select(".md-nav--primary .md-nav__link[href]")
+        order = list(dict.fromkeys(address(name, link) for link in menu))
         last = [p for p in article.find_all("p") if p.get_text().startswith("Next:")][-1]
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), last.a["href"]))
-        assert target == order[order.index(name) + 1], name
+        assert address(name, last.a) == order[order.index(name) + 1], name
+
+
+def address(name, link):
+    """Return the page that a link in a page leads to."""
+    href = link["href"].split("#")[0] or posixpath.basename(name)
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), href))
 
 
 def prose(article):

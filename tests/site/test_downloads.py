@@ -152,6 +152,7 @@ def assert_shows(printed, page):
         assert line.strip() in markdown, line
 
 
+@pytest.mark.about  # it takes longer than one waits for a page
 @pytest.mark.parametrize("name", EXECUTED)
 def test_the_script_prints_what_the_page_shows(name, built_site, python_with, folder, tmp_path):
     """With nothing but refbn and its stated needs a page's script runs, strictly, to its end."""
@@ -172,6 +173,7 @@ def test_the_script_prints_what_the_page_shows(name, built_site, python_with, fo
     assert not list(folder.iterdir())
 
 
+@pytest.mark.about  # likewise
 @pytest.mark.parametrize("name", EXECUTED)
 def test_the_notebook_shows_what_the_page_shows(
     name, built_site, python_with, kernel, folder, tmp_path

@@ -22,6 +22,7 @@ ARIA = [
     "owns",
 ]
 NAMES = {"for", "form", "list", "headers", "popovertarget", *(f"aria-{name}" for name in ARIA)}
+MARKUP = (".html", ".svg")
 IN_STYLE = re.compile(r"url\(\s*['\"]?(.*?)['\"]?\s*\)")
 
 
@@ -42,6 +43,26 @@ def addresses(page):
             yield from IN_STYLE.findall(element.get_text())
 
 
+class Ids(dict):
+    """The ids in each file of a site, read when they are asked for."""
+
+    def __init__(self, folder):
+        """Take the folder of the site."""
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, name):
+        """Read a file."""
+        found = parsed(self.folder / name).find_all(id=True) if name.endswith(MARKUP) else ()
+        self[name] = {element["id"] for element in found}
+        return self[name]
+
+
+def parsed(path):
+    """Return a page or a picture, parsed."""
+    return BeautifulSoup(path.read_text("utf-8"), "html.parser")
+
+
 def slip(folder, ids, path, address):
     """Return what is wrong with an address in a file, or nothing."""
     url = urlsplit(urljoin(HERE + path, address))
@@ -53,20 +74,15 @@ def slip(folder, ids, path, address):
     target = unquote(url.path).lstrip("/")
     if not (folder / target).is_file():  # a folder will not do: from a disk it shows no page
         return "leads to no file"
-    if url.fragment and unquote(url.fragment) not in ids.get(target, ()):
+    if url.fragment and unquote(url.fragment) not in ids[target]:
         return "names an id that is not there"
     return None
 
 
 def dead_links(folder):
     """Return every address in the files of a site that leads nowhere, with its file and reason."""
-    parsed = {
-        path.relative_to(folder).as_posix(): BeautifulSoup(path.read_text("utf-8"), "html.parser")
-        for ending in ("html", "svg")
-        for path in sorted(folder.rglob(f"*.{ending}"))
-    }
-    ids = {name: {e["id"] for e in page.find_all(id=True)} for name, page in parsed.items()}
-    found = [(name, address) for name, page in parsed.items() for address in addresses(page)]
+    marked_up = [path for path in sorted(folder.rglob("*")) if path.name.endswith(MARKUP)]
+    found = list(links_in(folder, marked_up))
     for path in sorted(folder.rglob("*.css")):
         text = path.read_text("utf-8")
         found += [(path.relative_to(folder).as_posix(), a) for a in IN_STYLE.findall(text)]
@@ -75,12 +91,30 @@ def dead_links(folder):
             ("search", doc["location"] or "index.html")
             for doc in json.loads(path.read_text("utf-8"))["docs"]
         ]
-    return sorted({(*link, why) for link in found if (why := slip(folder, ids, *link))})
+    return dead(folder, found)
+
+
+def links_in(folder, paths):
+    """Yield every address in some pages and pictures of a site, with its file."""
+    for path in paths:
+        for address in addresses(parsed(path)):
+            yield path.relative_to(folder).as_posix(), address
+
+
+def dead(folder, links):
+    """Return the links that lead nowhere, with the reason."""
+    ids = Ids(folder)
+    return sorted({(*link, why) for link in links if (why := slip(folder, ids, *link))})
 
 
 def test_every_link_leads_somewhere(built_site):
     """Every address in pages, pictures, styles and search exists, and outside links are https."""
     assert dead_links(built_site) == []
+
+
+def test_every_link_of_a_page_leads_somewhere(built_site, judged):
+    """Every address in a page exists, on this page or another."""
+    assert dead(built_site, links_in(built_site, judged)) == []
 
 
 DEAD = {

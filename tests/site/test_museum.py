@@ -17,6 +17,7 @@ PLACES = {frozenset({"thread"}), frozenset({"file", "line", "commit", "date"})}
 OPTIONAL = {"in", "also", "code", "alike"}
 
 site = pytest.mark.xdist_group("site")
+pytestmark = pytest.mark.about("reference/museum.md")
 
 
 def words(line):

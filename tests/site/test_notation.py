@@ -371,17 +371,17 @@ def test_the_table_of_a_group_is_made_from_the_file(site):
 
 
 @pytest.mark.xdist_group("site")
-def test_every_formula_of_the_site_can_be_read(built_site):
+def test_every_formula_of_the_site_can_be_read(judged):
     """No style, no title inside a formula; every display formula has one line of plain words."""
     count = 0
-    for path in built_site.rglob("*.html"):
+    for path in judged:
         for math in BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").select("math"):
             assert not math.select("[style], [title], [scriptlevel], merror"), path
             if math.get("display") == "block":
                 assert re.fullmatch(r"[A-Za-z0-9.,;: ]+", math["aria-label"]), path
                 assert "  " not in math["aria-label"]
                 count += 1
-    assert count > 40
+    assert count > 40 or len(judged) == 1
 
 
 @pytest.mark.xdist_group("site")

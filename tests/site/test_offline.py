@@ -28,6 +28,7 @@ def on_disk(chromium, built_site):
     context.close()
 
 
+@pytest.mark.about  # it tries the theme and the kit
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_opens_from_a_disk(on_disk, name):
     """Nothing fails, nothing is asked of a host, and its styles are there."""

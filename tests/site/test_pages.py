@@ -34,6 +34,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.about
 def test_every_source_becomes_a_page(pages):
     """There is one page for each Markdown file, and one for what is not found."""
     assert set(pages) == {name.replace(".md", ".html") for name in PAGES} | {"404.html"}

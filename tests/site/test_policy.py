@@ -16,11 +16,10 @@ from building import CHROMIUM
 
 
 @pytest.fixture(scope="module")
-def pages(built_site):
+def pages(built_site, judged):
     """Return the text of every page by its path."""
     return {
-        path.relative_to(built_site).as_posix(): path.read_text(encoding="utf-8")
-        for path in sorted(built_site.rglob("*.html"))
+        path.relative_to(built_site).as_posix(): path.read_text(encoding="utf-8") for path in judged
     }
 
 

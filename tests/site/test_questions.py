@@ -555,6 +555,7 @@ def test_all_answers_are_printed(visit):
     assert min(closed.evaluate_all(heights)) > 15
 
 
+@pytest.mark.about  # the build has run them as well
 @pytest.mark.parametrize("name", PAGES)
 def test_starters_fail_and_solutions_pass_outside_the_site_too(name, monkeypatch):
     """In the plain order of a page, each starter fails its check and each solution passes it."""

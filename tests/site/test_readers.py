@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("site")
+pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.about("questions.md")]
 
 # What was asked and replied in the four discussions that the site began with, by its anchor.
 ASKED = {
@@ -84,6 +84,7 @@ def test_every_question_stands_there_as_it_was_asked(answers):
     assert shown == ASKED
 
 
+@pytest.mark.about  # it needs the other pages
 def test_every_answer_leads_to_a_check_and_to_the_page_around_it(answers, pages):
     """At least one sentence of each answer is settled by a check of a page that is there."""
     for name, (_, below) in answers.items():

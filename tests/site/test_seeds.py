@@ -39,6 +39,7 @@ for shift in map(int, shifts):
 """
 
 
+@pytest.mark.about  # it takes longer than one waits for a page
 @pytest.mark.parametrize("name", RANDOM)
 def test_what_a_page_asserts_holds_for_other_seeds(name):
     """Every block of a random page runs, and every assertion holds, with three other seeds."""

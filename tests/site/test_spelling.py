@@ -40,13 +40,19 @@ def unknown(*flags, cwd=ROOT):
 
 
 @pytest.fixture(scope="session")
-def prose(built_site, tmp_path_factory):
+def sources(chosen):
+    """Return what is read: the chosen page, or all files with prose in them."""
+    return [f"docs/{chosen}"] if chosen else SOURCES
+
+
+@pytest.fixture(scope="session")
+def prose(built_site, judged, tmp_path_factory):
     """Return a folder with what each built page says: its text, and the texts of its pictures.
 
     What a block printed and what it computed for a caption stand in no source.
     """
     folder = tmp_path_factory.mktemp("prose")
-    for path in built_site.rglob("*.html"):
+    for path in judged:
         page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
         said = [element.get_text() for element in page.select("svg title, svg desc")]
         for element in page.select(UNSPELT):
@@ -58,9 +64,9 @@ def prose(built_site, tmp_path_factory):
     return folder
 
 
-def test_every_word_of_the_sources_is_spelt_right():
+def test_every_word_of_the_sources_is_spelt_right(sources):
     """No word of a page, a docstring or a comment is misspelt, or spelt as in America."""
-    assert unknown(*SOURCES) == [], "Spell it as in Britain, or put it into tests/site/words.txt."
+    assert unknown(*sources) == [], "Spell it as in Britain, or put it into tests/site/words.txt."
 
 
 def test_every_word_of_the_built_pages_is_spelt_right(prose):
@@ -68,6 +74,7 @@ def test_every_word_of_the_built_pages_is_spelt_right(prose):
     assert unknown("--root", prose, "**/*.txt", cwd=prose) == []
 
 
+@pytest.mark.about
 def test_the_list_of_words_is_in_order_and_no_longer_than_needed(prose):
     """The list is sorted, has no word twice, and none that is known or is used no more."""
     assert WORDS.pop() == ""
@@ -86,6 +93,7 @@ SLIPS = {  # a file, and the words in it that are to be found
         ["normalize", "optimize"],
     ),
     "4.md": ("Text.\n\n    ```python\n    teh\n    ```\n\nTeh end.\n", ["Teh"]),
+    "5.md": ("```python\nteh\n```\n\nTeh&nbsp;end.\n\n```python\nteh\n```\n", ["Teh"]),
     "1.py": ('"""Teh.\n\nArgs:\n    teh: Teh\n"""\nteh = 1  # a teh\n', ["Teh", "Teh", "teh"]),
     "2.py": ('"""A.\n\n    >>> teh()\n    teh\n\nThe center."""\n', ["center"]),
     "3.py": ('"""A.\n\nReferences:\n    Normalization.\n\nAn artifact."""\n', ["artifact"]),
