@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,9 @@ def wrong(tmp_path_factory):
 def test_a_clean_repository_passes_and_ends_with_the_table(tmp_path):
     """Where nothing is wrong the status is 0, and the table names steps, what they hold, and counts."""
     steps = "style types speed package conformance wheel newest"
+    begun = time.monotonic()
     status, lines = checked(tmp_path, CLEAN, "--steps", steps)
+    took = time.monotonic() - begun
     assert status == 0, lines
     assert list(cells(lines)) == steps.split()
     assert cells(lines) == {
@@ -129,6 +132,8 @@ def test_a_clean_repository_passes_and_ends_with_the_table(tmp_path):
         "wheel": (1, 0, 0),
         "newest": (1, 0, 0),
     }
+    seconds = [int(line.split()[-1]) for line in lines if line.split(" ")[0] in cells(lines)]
+    assert sum(seconds) <= took + len(seconds) / 2  # each its own time, rounded to a second
     assert lines[-1] == "All is well."
     assert not any("\033" in line or "\r" in line for line in lines)
 
