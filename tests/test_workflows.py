@@ -72,7 +72,12 @@ def test_a_workflow_may_do_what_it_needs_and_no_more(name):
         ("pages.yml", r"pages: read", "pages: write", "build: may write: pages"),
         ("check.yml", r"timeout-minutes: \d+", "", "all: has no timeout"),
         ("check.yml", r"credentials: false", "credentials: true", "all: leaves the token in .*"),
-        ("check.yml", r"make check SKIPS=0 PYTHON=python", "pytest", "all: runs a tool that has .*"),
+        (
+            "check.yml",
+            r"make check SKIPS=0 PYTHON=python",
+            "pytest",
+            "all: runs a tool that has .*",
+        ),
         (
             "pages.yml",
             r"uses: (actions/deploy-pages@.*)",

@@ -51,6 +51,7 @@ def choose(files: Any) -> None:
     """
     name, pages = chosen(), {file.src_uri: file for file in files.documentation_pages()}
     _stubs.clear()
+    _wanted.clear()
     if not name:
         return
     if name not in pages:
@@ -106,18 +107,22 @@ def leave_out(files: Any) -> None:
             file.inclusion = InclusionLevel.EXCLUDED
 
 
-def document(page: Any, autorefs: Any) -> None:
-    """Note where the names are documented that the chosen page leads to.
+def document(html: str, page: Any, autorefs: Any) -> str:
+    """Return a stub with the places of the names that it documents and the chosen page leads to.
 
     Args:
-        page: MkDocs' page of a stub, whose source may document a module.
+        html: The content of a page.
+        page: MkDocs' page, whose source may document a module, if it is a stub.
         autorefs: The plugin that knows where names are documented.
     """
     module = _stubs.get(page.file.dest_uri, {}).get("documents")
+    places = set()
     for name in _wanted if module else ():
         home, place, title = _home(name)
         if home == module:
             autorefs.register_anchor(page, name, place, title=title)
+            places.add(place)
+    return html + "".join(f'<a id="{place}"></a>' for place in sorted(places))
 
 
 def _home(name: str) -> tuple[str, str, str]:

@@ -31,9 +31,9 @@ def on_nav(nav: Any, config: Any, files: Any) -> None:  # noqa: ARG001 (MkDocs' 
     ahead.begin(config, files, Kept(config, files) if _serving else None)
 
 
-def on_page_content(html: str, page: Any, config: Any, files: Any) -> None:  # noqa: ARG001 (idem)
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:  # noqa: ARG001 (idem)
     """Let names lead to the places where the pages that are left out document them."""
-    alone.document(page, config.plugins["autorefs"])
+    return alone.document(html, page, config.plugins["autorefs"])
 
 
 def on_env(env: Any, config: Any, files: Any) -> None:  # noqa: ARG001 (idem)

@@ -174,7 +174,7 @@ def serve(address: str, page: str) -> None:
         address: Host and port.
         page: The page below docs/; empty for all.
     """
-    for asked in (signal.SIGINT, signal.SIGTERM):  # also where the first is ignored, as by nohup
+    for asked in (signal.SIGINT, signal.SIGTERM):  # the first may come in ignored
         signal.signal(asked, signal.default_int_handler)
     prepare()
     host, _, port = address.rpartition(":")

@@ -74,12 +74,13 @@ def test_a_page_alone_is_the_page_of_the_whole_site(two):
 
 @pytest.mark.parametrize("name", ["learn/chosen.md", "learn/chosen", "docs/learn/chosen.md"])
 def test_the_others_run_nothing(two, name):
-    """Another page is its headings and a word on why; the chosen one is named in any usual way."""
+    """Another page is its places and a word on why; the chosen one is named in any usual way."""
     built = alone(two, name)
     assert built.returncode == 0, built.stderr
     assert not (two.folder / "other ran").exists()
     assert "chosen ran" in two.html("learn/chosen.html")
     assert 'id="below"' in two.html("learn/other.html")
+    assert 'id="refbn.moments.Moments"' in two.html("reference/moments.html")
     assert "Only one page is converted here" in two.html("learn/other.html")
     assert not (two.folder / "site/learn/other.py").exists()
 

@@ -328,10 +328,10 @@ def test_the_page_shows_the_frame_at_the_start(converted):
 
 
 @pytest.fixture(scope="module")
-def redrawn():
-    """Return drawings made afresh, of some frames of each slider of the site, by page and id."""
-    drawings = {}
-    for name, slider, *frame in run(REDRAW, ROOT, *sorted({name for name, _ in SLIDERS})):
+def redrawn(chosen):
+    """Return drawings made afresh, of some frames of each slider to look at, by page and id."""
+    drawings, pages = {}, [chosen] if chosen else sorted({name for name, _ in SLIDERS})
+    for name, slider, *frame in run(REDRAW, ROOT, *pages):
         drawings.setdefault((name, slider), []).append(frame)
     return drawings
 
