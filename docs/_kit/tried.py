@@ -59,6 +59,12 @@ def message(text: str) -> str:
     raise ValueError("a page that is tried must hold a slip; this one was converted without any.")
 
 
+def converter() -> Markdown:
+    """Return what converts the pages of the site, to be looked at."""
+    settings = _settings()
+    return Markdown(extensions=[*settings], extension_configs=settings)
+
+
 def _settings() -> dict[str, Any]:
     """Return the extensions that mkdocs.yml names, with their settings."""
     with CONFIG.open(encoding="utf-8") as file:
