@@ -16,8 +16,10 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from _kit import repository
+
 FOLDER = Path(".kept")
-SOURCES = "docs", "refbn", "mkdocs.yml"
+SOURCES = "docs", "refbn", "mkdocs.yml", *repository.READ
 
 
 class Kept:

@@ -57,6 +57,7 @@ def leave_copies(name: str, folder: Path, alive: socket.socket, build: Build) ->
 def _stamp(but: str) -> str:
     """Return a word that changes with all files that a page may depend on, but for itself."""
     files = [*Path().glob("*.*"), *Path("docs").rglob("*"), *Path("refbn").rglob("*")]
+    files += Path(".github").rglob("*")
     ours = sorted(path for path in files if path.is_file() and "__pycache__" not in path.parts)
     states = [(path.as_posix(), path.stat().st_mtime_ns) for path in ours]
     return sha256(repr([state for state in states if state[0] != but]).encode()).hexdigest()

@@ -8,6 +8,8 @@ import pytest
 from bs4 import BeautifulSoup
 from building import CONCEPTS
 
+from _kit.anatomy import BELITTLING, PARTS, SENTENCE, WORDS
+
 pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.about(*CONCEPTS)]
 
 
@@ -19,50 +21,110 @@ def concepts(pages):
     return {name: page.select_one("article") for name, page in found.items()}
 
 
+def lacking(name, found):
+    """Return what is said of a page, for each part that is not as it must be.
+
+    `found` has for each part whether it is there, and what was found.
+    """
+    page = name.removesuffix(".html")
+    return [PARTS[part].says(page, seen) for part, (holds, seen) in found.items() if not holds]
+
+
+def opening(article):
+    """Return what stands first: the title, a question, and the answer, in bold and checked."""
+    answer = article.h1.find_next_sibling()
+    title = article.h1.get_text().removesuffix("#")
+    bold = " ".join(strong.get_text() for strong in answer.find_all("strong"))
+    return {
+        "title": (title.endswith("?"), f"it is “{title}”"),
+        "answer": (
+            answer.name == "p" and bold.split() == answer.get_text().split(),
+            f"in bold is “{bold[:60]}”",
+        ),
+        "checked": (bool(answer.select(".claim-mark")), "it holds none"),
+    }
+
+
+def parts(article):
+    """Return which parts are there."""
+    text, headings = article.get_text(), [h.find(string=True) for h in article.find_all("h2")]
+    kinds = [kind.get_text() for kind in article.select(".question > .kind strong")]
+    checks = kinds.count("Check yourself")
+    found = {
+        "goals": ("You will be able to" in text, "no such words were found"),
+        "needs": ("Needs:" in text, "no such word was found"),
+        "prediction": (kinds[:1] == ["Predict"], f"the questions are {kinds}"),
+        "questions": (checks >= 2, f"there are {checks}"),
+        "figure": (bool(article.select("figure svg")), "there is none"),
+        "exercise": (bool(article.select(".exercise")), "there is none"),
+    }
+    for part, words in {
+        "turn": "Your turn",
+        "sure": "How sure is this?",
+        "short": "In short",
+    }.items():
+        there = any(heading.startswith(words) for heading in headings)
+        found[part] = there, f"the sections are {headings}"
+    return found
+
+
+def reading(article):
+    """Return how long the page and its sentences are, and whether a word talks down."""
+    paragraphs = prose(article)
+    words = sum(len(p.split()) for p in paragraphs)
+    usual = median([len(s.split()) for s in sentences(paragraphs)] or [0])
+    belittling = re.findall(rf"\b({'|'.join(BELITTLING)})\b", " ".join(paragraphs), re.IGNORECASE)
+    return {
+        "length": (WORDS[0] <= words <= WORDS[1], f"it has {words}"),
+        "sentences": (usual <= SENTENCE, f"it has {usual:g}"),
+        "belittling": (not belittling, f"it has {belittling}"),
+    }
+
+
 def test_the_answer_comes_first_and_holds_a_claim(concepts):
     """Below the title, which is a question, stands the answer, in bold and checked."""
-    for name, article in concepts.items():
-        answer = article.h1.find_next_sibling()
-        assert article.h1.get_text().removesuffix("#").endswith("?"), name
-        assert answer.name == "p", name
-        bold = [strong.get_text() for strong in answer.find_all("strong")]
-        assert " ".join(bold).split() == answer.get_text().split(), name
-        assert answer.select(".claim-mark"), name
+    assert [slip for name, page in concepts.items() for slip in lacking(name, opening(page))] == []
 
 
 def test_every_part_of_the_anatomy_is_there(concepts):
     """What one learns and needs, a prediction, questions, exercises, how sure, and the short of it."""
-    for name, article in concepts.items():
-        text, headings = article.get_text(), [h.find(string=True) for h in article.find_all("h2")]
-        questions = [kind.get_text() for kind in article.select(".question > .kind strong")]
-        assert "You will be able to" in text, name
-        assert "Needs:" in text, name
-        assert questions[0] == "Predict", name
-        assert questions.count("Check yourself") >= 2, name
-        assert article.select(".exercise"), name
-        for part in ("Your turn", "How sure is this?", "In short"):
-            assert any(heading.startswith(part) for heading in headings), (name, part)
-        assert article.select("figure svg"), name
+    assert [slip for name, page in concepts.items() for slip in lacking(name, parts(page))] == []
 
 
 def test_pages_are_short_and_so_are_their_sentences(concepts):
-    """900 to 1,600 words, in sentences of at most fifteen for the median; no word talks down."""
-    for name, article in concepts.items():
-        paragraphs = prose(article)
-        lengths = [len(s.split()) for s in sentences(paragraphs)]
-        assert 900 <= sum(len(p.split()) for p in paragraphs) <= 1600, name
-        assert median(lengths) <= 15, name
-        belittling = r"\b(simply|obviously|trivially|of course|needless to say)\b"
-        assert not re.search(belittling, " ".join(paragraphs), re.IGNORECASE), name
+    """Words of a page, and of the median sentence, are within bounds; no word talks down."""
+    assert [slip for name, page in concepts.items() for slip in lacking(name, reading(page))] == []
 
 
 def test_each_page_leads_to_the_next(pages, concepts):
     """The last paragraph leads on to the page that comes next in the navigation."""
-    for name, article in concepts.items():
-        menu = pages[name].select(".md-nav--primary .md-nav__link[href]")
-        order = list(dict.fromkeys(address(name, link) for link in menu))
-        last = [p for p in article.find_all("p") if p.get_text().startswith("Next:")][-1]
-        assert address(name, last.a) == order[order.index(name) + 1], name
+    slips = [lacking(name, {"next": leads_on(name, pages[name])}) for name in concepts]
+    assert [slip for found in slips for slip in found] == []
+
+
+def leads_on(name, page):
+    """Return whether a page leads to the next of the menu, and where it leads."""
+    menu = page.select(".md-nav--primary .md-nav__link[href]")
+    order = list(dict.fromkeys(address(name, link) for link in menu))
+    last = [p for p in page.select("article p") if p.get_text().startswith("Next:")]
+    leads = address(name, last[-1].a) if last else "nowhere"
+    return leads == order[order.index(name) + 1], f"it leads to {leads}"
+
+
+BARE = (
+    """<article><h1>Details<a>#</a></h1><p>Some <strong>words</strong>, obviously.</p></article>"""
+)
+
+
+def test_a_page_without_a_part_is_told_what_to_do():
+    """Of a page that has nothing, each part is demanded, with the place and what to do."""
+    article = BeautifulSoup(BARE, "html.parser").article
+    found = opening(article) | parts(article) | reading(article)
+    said = lacking("learn/a.html", found | {"next": (False, "it leads to nowhere")})
+    assert set(PARTS) - set(found) == {"next"}
+    assert len(said) == len(PARTS) - 1  # the sentence, though bare, is short
+    for slip in said:
+        assert re.fullmatch(r"docs/learn/a\.md:1: .+; .+\. To do: .+\.", slip)
 
 
 def address(name, link):

@@ -181,9 +181,9 @@ def test_a_wrong_package_has_no_site(lie, tmp_path):
 def copy_of_repository(folder):
     """Copy what a build needs."""
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("docs", "refbn"):
+    for name in ("docs", "refbn", ".github"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    for name in ("mkdocs.yml", "CITATION.cff"):
+    for name in ("mkdocs.yml", "CITATION.cff", ".lock.txt"):
         shutil.copy(ROOT / name, folder)
 
 
