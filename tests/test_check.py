@@ -157,6 +157,21 @@ def test_a_step_that_fails_hides_no_other(wrong):
     assert lines[-1] == f"{told} findings: see above."
 
 
+def test_a_step_that_cannot_begin_says_why_and_hides_no_other(tmp_path):
+    """Settings that ruff cannot read, and tests that cannot begin, are told with the tool's own words."""
+    wrong = {
+        "pyproject.toml": PROJECT.replace("[tool.ruff]", "[tool.ruff]\nunheard-of = 1"),
+        "tests/conftest.py": "import unheard_of\n",
+        ".check/coverage.json": '{"files": {"an/earlier.py": {"missing_lines": [1]}}}',
+    }
+    status, lines = checked(tmp_path, CLEAN | wrong, "--steps", "style package")
+    assert status == 1
+    assert list(cells(lines)) == ["style", "package"]
+    assert any("unknown field `unheard-of`" in line for line in lines)
+    assert any("No module named 'unheard_of'" in line for line in lines)
+    assert not any("earlier" in line for line in lines)
+
+
 def test_a_skip_is_no_finding_unless_it_is_said_to_be(tmp_path):
     """Whoever lacks a browser can check the rest; the table counts what was left out."""
     text = 'import pytest\n\n\n@pytest.mark.alone\n@pytest.mark.skip(reason="a")\ndef test_a():\n    """A."""\n'

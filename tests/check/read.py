@@ -15,6 +15,7 @@ PAGE_ERROR = re.compile(
     r"(?P<what>(?:(?!^(?:Error: |[A-Z]+ +- ))[\s\S])*?)\n *To do: (?P<remedy>.*)$",
     re.MULTILINE,
 )
+LISTED = re.compile(r"^\[\s*[{\]].*", re.MULTILINE | re.DOTALL)  # a list in JSON
 WARNING = re.compile(r"^WARNING +- +(.*)$", re.MULTILINE)
 NAMED = re.compile(r"'([\w/-]+\.md)'(?:.*?'([^']+)')?")  # the page of a warning, and what is in it
 
@@ -29,7 +30,8 @@ def ruff(text):
 
 def slips_of_ruff(text):
     """Return the slips in what ruff printed, which a warning may come before."""
-    return json.loads(text[text.index("[") :]) if "[" in text else []
+    listed = LISTED.search(text)
+    return json.loads(listed[0]) if listed else []
 
 
 def line_of(slip):
