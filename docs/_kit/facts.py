@@ -13,6 +13,7 @@ import yaml
 from _kit.built import Built, Site
 
 CITATION = Path("CITATION.cff")
+KINDS = {".py": "Python script", ".ipynb": "Notebook", ".md": "Markdown"}
 
 
 def write(site: Site) -> None:
@@ -63,10 +64,11 @@ def _count(number: int, what: str, done: str) -> str:
 def _downloads(page: Built) -> str:
     """Return links to the files made from the page."""
     stem = page.path.rpartition("/")[2].removesuffix(".html")
-    kinds = {"py": "Python script", "ipynb": "Notebook"} if page.record.get("blocks") else {}
+    files = page.record.get("downloads", {}).get("files", {})
     items = [
-        f'<li><a href="{stem}.{end}" download>{name}</a></li>'
-        for end, name in (kinds | {"md": "Markdown"}).items()
+        f'<li><a href="{stem}{ending}" download>{name}</a></li>'
+        for ending, name in KINDS.items()
+        if ending in files
     ]
     return f'<ul class="downloads">{"".join(items)}</ul>'
 

@@ -17,6 +17,7 @@ NAME = re.compile(r"[a-z0-9-]+/[a-z][a-z0-9]*(-[a-z0-9]+)*")
 NAV = re.compile(r"^nav:\n(?:[ #].*\n)+", re.MULTILINE)
 ENTRY = re.compile(r"^( +- )(?:.*: )?([\w-]+)/([\w-]+\.md)\b.*\n", re.MULTILINE)
 CLAIM = re.compile(r'\{claim="([\w-]+)"\}')
+FENCE = re.compile(r"^( *)(`{3,})[^`\n]*\n.*?^\1\2 *$", re.MULTILINE | re.DOTALL)
 NEXT = re.compile(r"^Next: .*$", re.MULTILINE)
 SAID = """\
 {page} is made; {config} has it in the menu, and {before} leads to it.
@@ -79,12 +80,21 @@ def check_free(page: Path, text: str) -> None:
     """
     if page.exists():
         raise refusal(f"the page must be a new one; {page} exists.", "Choose another NAME.")
-    ids = CLAIM.findall(text)
+    ids = claims(text)
     for other in sorted(DOCS.rglob("*.md")):
-        taken = set(ids) & set(CLAIM.findall(read(other)))
+        taken = ids & claims(read(other))
         if taken and not other.samefile(TEMPLATE):
             what = f"no other page may have the claim {taken.pop()!r}; {other} has it."
             raise refusal(what, "Choose another NAME: the claims are called after it.")
+
+
+def claims(text: str) -> set[str]:
+    """Return the ids of the claims that a page makes; what stands in fences is only shown.
+
+    Args:
+        text: The page.
+    """
+    return set(CLAIM.findall(FENCE.sub("", text)))
 
 
 def filled(stem: str, before: str, leads_on: str) -> str:

@@ -114,6 +114,7 @@ class Page:
     namespace: dict[str, Any] = field(default_factory=dict)
     runs: dict[int, Run] = field(default_factory=dict)  # by the number of the block
     made: dict[str, str] = field(default_factory=dict)  # by a line of slashes, as Markdown
+    quotes: list[Block] = field(default_factory=list)  # sources, shown above their lines
     seen: int = 0
     ids: set[str] = field(default_factory=set)
     record: dict[str, Any] = field(default_factory=dict)  # JSON: what finish.py is to know

@@ -145,8 +145,10 @@ class Outline:
         if not block.title:
             remedy = f"Write {'/' * block.slashes} {block.name} | and the title."
             raise self.error(block, "the block must have a title.", remedy)
-        inside = self.kinds[block.name].INSIDE
-        if (outer.name if outer else None) != inside:
+        inside, holder = self.kinds[block.name].INSIDE, outer
+        while holder and self.kinds[holder.name].OPEN:
+            holder = holder.outer
+        if (holder.name if holder else None) != inside:
             must = f"stand in a block {inside!r}" if inside else "not stand in another block"
             what = f"the block must {must}; it stands in {outer or 'none'}."
             remedy = f"End {outer} before, with {_ending(outer)}." if outer else "Put it into one."
@@ -170,6 +172,7 @@ class Slashes(Block):  # type: ignore[misc] # pymdownx has no types
 
     ARGUMENT = True
     INSIDE: ClassVar[str | None] = None  # name of the block that it must stand in
+    OPEN: ClassVar[bool] = False  # whether what stands in it stands as if outside of it
 
     @staticmethod
     def check(outline: Outline, block: Declared) -> None:
@@ -210,13 +213,19 @@ class Slashes(Block):  # type: ignore[misc] # pymdownx has no types
             hint: What to do with it.
             title: Its title.
         """
+        group = self.group(parent, title)
+        above = Element("p", {"class": "kind"})
+        strong = SubElement(above, "strong")
+        strong.text, strong.tail = kind, f": {hint}"
+        group.insert(0, above)
+        return group
+
+    def group(self, parent: Element, title: str) -> Element:
+        """Return a group that begins with its title, which names it."""
         number = outline_of(self.md).declared.index(self.declared) + 1
         name = f"{self.NAME}-{number}"
         attributes = {"class": self.NAME, "role": "group", "aria-labelledby": name}
         group = SubElement(parent, "div", attributes)
-        above = SubElement(group, "p", {"class": "kind"})
-        strong = SubElement(above, "strong")
-        strong.text, strong.tail = kind, f": {hint}"
         SubElement(group, "p", {"class": "ask", "id": name}).text = title
         return group
 

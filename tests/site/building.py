@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import http.server
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,25 @@ CHECKERS = ROOT / "tests/site/node_modules"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 CONCEPTS = ("learn/", "edge-cases/", "practice/", "family/")  # where pages explain something
 SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
+
+# Converts pages as the builder does, without the last step over the site; prints a list of what
+# became of them, HTML or an error.
+CONVERT = """
+import json, sys
+from markdown import Markdown
+from mkdocs.config import load_config
+from _kit.page import PageError
+config = load_config()
+config.plugins.run_event("config", config)
+became = []
+for name in sys.argv[1:]:
+    md = Markdown(extensions=config.markdown_extensions, extension_configs=config.mdx_configs)
+    try:
+        became.append(md.convert(open(name, encoding="utf-8").read()))
+    except PageError as error:
+        became.append(str(error))
+print(json.dumps(became))
+"""
 
 
 def needs(*names):
@@ -47,6 +67,19 @@ def build(folder, *flags, **variables):
         check=False,
         timeout=600,
     )
+
+
+def convert(site, *names):
+    """Return what becomes of pages of a site: HTML, or the message of an error."""
+    done = subprocess.run(
+        [sys.executable, "-c", CONVERT, *names],
+        cwd=site.folder,
+        env=environment(site.folder),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
 
 
 @contextlib.contextmanager

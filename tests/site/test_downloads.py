@@ -17,6 +17,7 @@ from bs4 import BeautifulSoup
 from building import ROOT
 
 from _kit.download.generated import as_markdown
+from _kit.page import outside_fences
 
 SOURCES = sorted(
     path.relative_to(ROOT / "docs").with_suffix("").as_posix()
@@ -26,7 +27,8 @@ SOURCES = sorted(
 EXECUTED = [
     name
     for name in SOURCES
-    if 'exec="on"' in (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    if 'exec="on"' in (source := (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"))
+    and not re.search(r"^(from|import) _kit\b", source, re.MULTILINE)
 ]
 
 pytestmark = pytest.mark.xdist_group("site")  # one worker builds the site, once
@@ -224,13 +226,14 @@ def test_every_page_is_there_as_markdown(built_site):
         assert (page.parent / link["href"]) == markdown
         text = markdown.read_text(encoding="utf-8")
         assert text.startswith("# ")
-        assert not re.search(r"^:::|^\?\?\?|^///|\{\{ | exec=\"|<!-- ", text, re.MULTILINE), name
+        prose = outside_fences(text)  # pages on pages show in fences how pages are written
+        assert not re.search(r"^:::|^\?\?\?|^///|\{\{ | exec=\"|<!-- ", prose, re.MULTILINE), name
         for target in re.findall(r"\]\((?!https?:)([^)#]+\.md)", text):
             assert (markdown.parent / target).is_file(), (name, target)
 
 
 def test_only_what_runs_is_there_as_script_and_notebook(built_site):
-    """Pages with code that runs have a script and a notebook, others have none."""
+    """Pages with code that runs have a script and a notebook, unless it runs in the repository only."""
     for ending in ("py", "ipynb"):
         found = built_site.rglob(f"*.{ending}")
         names = [path.relative_to(built_site).with_suffix("").as_posix() for path in found]
@@ -509,6 +512,17 @@ def f(x):
 
 That was it.
 """
+
+
+def test_what_runs_only_here_is_there_as_markdown_alone(site):
+    """Code that imports the kit needs the repository, so its page has no script and no notebook."""
+    site.write('# Page\n\n```python exec="on"\nimport refbn, _kit.prose\nprint(1)\n```\n')
+    built = site.build("--strict", "--quiet")
+    assert built.returncode == 0, built.stderr
+    made = {path.name for path in (site.folder / "site").glob("index.*")}
+    assert made == {"index.html", "index.md"}
+    foot = BeautifulSoup(site.html(), "html.parser").select(".downloads a")
+    assert [link["href"] for link in foot] == ["index.md"]
 
 
 def test_an_exercise_waits_for_its_reader(downloads):

@@ -3,17 +3,14 @@
 import contextlib
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import textwrap
 
 import matplotlib.pyplot as plt
 import pytest
 from bs4 import BeautifulSoup
-from building import ROOT, Site
+from building import ROOT, Site, convert
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
@@ -23,25 +20,6 @@ def browser(test):
     skip = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
     return pytest.mark.browser(skip(test))
 
-
-# Converts pages as the builder does, without the last step over the site; prints a list of what
-# became of them, HTML or an error.
-CONVERT = """
-import json, sys
-from markdown import Markdown
-from mkdocs.config import load_config
-from _kit.page import PageError
-config = load_config()
-config.plugins.run_event("config", config)
-became = []
-for name in sys.argv[1:]:
-    md = Markdown(extensions=config.markdown_extensions, extension_configs=config.mdx_configs)
-    try:
-        became.append(md.convert(open(name, encoding="utf-8").read()))
-    except PageError as error:
-        became.append(str(error))
-print(json.dumps(became))
-"""
 
 PAGES = [
     path.relative_to(ROOT / "docs").as_posix()
@@ -574,19 +552,6 @@ def test_starters_fail_and_solutions_pass_outside_the_site_too(name, monkeypatch
             with contextlib.suppress(Exception):  # as declared; the build sees to that
                 run(part["on"], names)
     plt.close("all")
-
-
-def convert(site, *names):
-    """Return what becomes of pages of a site: HTML, or the message of an error."""
-    done = subprocess.run(
-        [sys.executable, "-c", CONVERT, *names],
-        cwd=site.folder,
-        env=os.environ | {"PYTHONPATH": f"{site.folder}:{site.folder}/docs"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
 
 
 def run(code, names):

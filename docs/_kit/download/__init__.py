@@ -3,7 +3,8 @@
 All three are made while the page is converted, from the source that the page itself is made from,
 and from what its blocks left when they ran for it. The page leaves them in its record, and the
 last step of the build writes them beside it: `page.py`, `page.ipynb`, `page.md`. A page without
-code that runs has only the Markdown. `llms.txt` leads machines that read to all of it.
+code that runs has only the Markdown; so has one whose code imports this kit, since that code runs
+in the repository and nowhere else. `llms.txt` leads machines that read to all of it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from _kit.download.script import script
 from _kit.download.source import Text, pieces
 from _kit.download.text import text
 from _kit.page import Block, Page, Run, page_of
+
+KIT = __name__.partition(".")[0]
 
 
 class DownloadExtension(Extension):
@@ -123,8 +126,9 @@ def _files(page: Page, left: dict[int, dict[str, str]], given: dict[str, Any]) -
     if left:
         made = cells(page, found)
         needed = needs(made, given["python"])
-        files[".py"] = script(page, made, needed, given["site"])
-        files[".ipynb"] = notebook(page, made, needed, given["site"])
+        if KIT not in needed.packages:
+            files[".py"] = script(page, made, needed, given["site"])
+            files[".ipynb"] = notebook(page, made, needed, given["site"])
     prose = "\n\n".join(piece.text for piece in found if isinstance(piece, Text))
     title = re.search(r"^# (.*)$", prose, re.MULTILINE)
     about = re.search(
@@ -160,7 +164,8 @@ def _beside(page: Built, ending: str) -> str:
 
 _ABOUT_FILES = (
     "Each page is here as Markdown with its results. A page that runs code can also be had as a "
-    "script and as a notebook, under the same name with .py and .ipynb."
+    "script and as a notebook, under the same name with .py and .ipynb, unless its code is about "
+    "this repository and runs only there."
 )
 
 

@@ -93,16 +93,17 @@ def comment(text: str) -> str:
 def _paragraphs(text: str) -> list[str]:
     """Return lines that belong together as one line; all others as they are."""
     found: list[str] = []
-    verbatim = joined = False
+    joined, ending = False, ""
     for line in text.split("\n"):
-        fence = line.startswith(("```", "$$"))
-        alone = verbatim or fence or not line.strip() or bool(_ALONE.match(line))
+        marks = re.match(r"`{3,}|\$\$", line)
+        alone = bool(marks or ending) or not line.strip() or bool(_ALONE.match(line))
         if joined and not alone and not _ITEM.match(line):
             found[-1] += " " + line.strip()
         else:
             found.append("\0" + line if alone else line)
         joined = not alone
-        verbatim ^= fence and not (line.startswith("$$") and line.strip().endswith("$$", 2))
+        if marks and ending in {"", marks[0]} and not re.fullmatch(r"\$\$.*\$\$\s*", line):
+            ending = "" if ending else marks[0]
     return found
 
 

@@ -17,7 +17,12 @@ _BOX = re.compile(r'^(?:!!!|\?\?\?\+?)\s+([\w-]+)[^"]*(?:"(.*)")?\s*$')
 _BLOCK = re.compile(r"^/{3,}\s*([\w-]+)\s*(?:\|\s*(.*))?$")
 _BLOCK_END = re.compile(r"^/{3,}\s*$")
 _TAGS = re.compile(r"^\s*(?:</?[a-z][^>]*>\s*)+$|^<!--(?! [\w-]+ -->).*-->$")  # and remarks
-_SPOKEN = {"exercise": "Exercise: ", "option": "Not this: ", "right": "Right: "}
+_SPOKEN = {
+    "example": "Example: ",
+    "exercise": "Exercise: ",
+    "option": "Not this: ",
+    "right": "Right: ",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ def pieces(page: Page, left: dict[int, dict[str, str]]) -> list[Text | Fence]:
     found: list[Text | Fence] = []
     boxes, values = _Boxes(page.made), _Values(page)
     lines, at = page.prose.split("\n"), 0
-    for block in page.blocks:
+    for block in sorted([*page.quotes, *page.blocks], key=lambda block: block.line):
         start = block.line - page.first_line
         found += _text(boxes, values, lines[at:start])
         found.append(Fence(block, left.get(block.number, {})))
