@@ -81,6 +81,7 @@ def stub(source: str) -> str:
     text = FIELD.sub("…", outside_fences(source[front.end() if front else 0 :]))
     headings = [_MARKED.sub(r"\1", heading) for heading in _HEADING.findall(text)]
     places = set(_PLACE.findall(text)) - set(_PLACE.findall("\n".join(headings)))
+    places |= {f"check-{claim}" for claim in declared(source)}
     anchors = "".join(f"[](){{ #{place} }}" for place in sorted(places))
     parts = [headings[0] if headings else "", SAID, *headings[1:], anchors]
     return (front[0] if front else "") + "\n\n".join(filter(None, parts))

@@ -16,6 +16,7 @@ import contextlib
 import decimal
 import logging
 import random
+import re
 import sys
 import tempfile
 import warnings
@@ -57,6 +58,28 @@ def message(text: str) -> str:
         except PageError as error:
             return str(error).replace(f"{Path(folder).as_posix()}/", "")
     raise ValueError("a page that is tried must hold a slip; this one was converted without any.")
+
+
+def converter() -> Markdown:
+    """Return what converts the pages of the site, to be looked at."""
+    settings = _settings()
+    return Markdown(extensions=[*settings], extension_configs=settings)
+
+
+def told(slips: dict[str, str]) -> str:
+    """Return Markdown that shows slips, each with what a build says of it.
+
+    Args:
+        slips: Texts of pages that hold one slip each, by its name.
+    """
+    parts = []
+    for name, text in slips.items():
+        page, said = text.strip("\n"), message(text.strip("\n"))
+        marks = "`" * max(len(run) + 1 for run in ["``", *re.findall("`+", page + said)])
+        parts.append(
+            f"**{name}**\n\n{marks}markdown\n{page}\n{marks}\n\n{marks}text\n{said}\n{marks}\n"
+        )
+    return "\n".join(parts)
 
 
 def _settings() -> dict[str, Any]:

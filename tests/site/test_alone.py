@@ -114,3 +114,10 @@ def test_a_page_that_does_not_exist_is_refused_with_the_one_that_is_meant(two):
     assert "PAGE must name a page below docs/; got 'learn/chosne.md'." in built.stderr
     assert "Did you mean 'learn/chosen.md'?" in built.stderr
     assert "Traceback" not in built.stderr
+
+
+def test_what_another_page_settles_leads_to_the_place_of_its_check(two):
+    """The mark behind a settled sentence leads to an id that the stub of the other page has."""
+    assert alone(two, "learn/chosen.md").returncode == 0
+    assert "other.html#check-one" in two.html("learn/chosen.html")
+    assert two.html("learn/other.html").count('id="check-one"') == 1

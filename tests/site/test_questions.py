@@ -3,14 +3,14 @@
 import contextlib
 import io
 import json
-import re
 import shutil
-import textwrap
 
 import matplotlib.pyplot as plt
 import pytest
 from bs4 import BeautifulSoup
 from building import ROOT, Site, convert
+
+from _kit.page import declared_blocks
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
@@ -539,10 +539,9 @@ def test_starters_fail_and_solutions_pass_outside_the_site_too(name, monkeypatch
     """In the plain order of a page, each starter fails its check and each solution passes it."""
     monkeypatch.setattr(plt, "show", None)
     source, names, part = (ROOT / "docs" / name).read_text(encoding="utf-8"), {"__name__": name}, {}
-    for kind, code in re.findall(
-        r'^ *```python.*?exec="(\w+)".*\n((?:.*\n)*?) *```$', source, re.MULTILINE
-    ):
-        part[kind] = textwrap.dedent(code)
+    for block in declared_blocks(source.split("\n"), 1):
+        kind = block.executes
+        part[kind] = block.code
         if kind == "check":
             with pytest.raises((AssertionError, NotImplementedError, TypeError, ValueError)):
                 run(part["starter"] + "\n" + part["check"], dict(names))

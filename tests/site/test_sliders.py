@@ -14,6 +14,7 @@ from bs4 import BeautifulSoup
 from building import CHROMIUM, ROOT, Site
 
 import refbn
+from _kit.page import declared_blocks
 
 PAGE = """```python exec="on" result="slider" id="s" source="none"
 import matplotlib.pyplot as plt
@@ -201,6 +202,8 @@ from _kit.figure import to_svg
 config = load_config()
 config.plugins.run_event("config", config)
 def redraw(page, block, name, left, run, roles):
+    if page.name.removeprefix("docs/") not in sys.argv:  # a page that a page tries
+        return whole(page, block, name, left, run, roles)
     inputs = [v["values"] if isinstance(v, dict) else v for v in left["inputs"].values()]
     every = list(itertools.product(*(range(len(values)) for values in inputs)))
     for places in [every[0], every[-1], *random.Random(0).sample(every, min(6, len(every)))]:
@@ -208,16 +211,17 @@ def redraw(page, block, name, left, run, roles):
         svg = ET.tostring(to_svg(fig, name, roles), encoding="unicode")
         print(json.dumps([page.name.removeprefix("docs/"), name[4:], places, svg, readouts]))
     return ""
-_kit.slider._slider = redraw
+_kit.slider._slider, whole = redraw, _kit.slider._slider
 for name in sys.argv[1:]:
     md = Markdown(extensions=config.markdown_extensions, extension_configs=config.mdx_configs)
     md.convert(open("docs/" + name, encoding="utf-8").read())
 """
 
 SLIDERS = sorted(
-    (path.relative_to(ROOT / "docs").as_posix(), found[1])
+    (path.relative_to(ROOT / "docs").as_posix(), block.options["id"])
     for path in (ROOT / "docs").rglob("*.md")
-    for found in re.finditer(r'result="slider" id="([\w-]+)"', path.read_text(encoding="utf-8"))
+    for block in declared_blocks(path.read_text(encoding="utf-8").split("\n"), 1)
+    if block.options.get("result") == "slider"
 )
 
 
