@@ -73,7 +73,10 @@ def serve(address: str) -> None:
     """Serve the site, and build it again when a file of it has changed."""
     host, port = host_and_port(address)
     builder = _Builder()
-    builder()
+    try:
+        builder()
+    except Abort as error:  # it serves what the next save makes
+        print(error, file=sys.stderr)  # noqa: T201 (it is a command)
     server = LiveReloadServer(builder, host, port, str(SITE))
     for path in (CONFIGURATION, *FOLDERS):
         server.watch(str(path))
