@@ -170,6 +170,14 @@ def skips(lines):
     ]
 
 
+def unheard(step, told, tests, log):
+    """Return the finding of tests that ended with 0 although not all of them came to their end."""
+    what = (
+        f"every test must tell its result; {told} of {tests or 'none'} did, and all ended with 0."
+    )
+    return Finding(step, what, f"Look for what ends Python itself, such as os._exit; read {log}.")
+
+
 def relative(name):
     """Return a path as one knows it in the repository."""
     path = Path(name)
