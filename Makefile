@@ -58,13 +58,14 @@ serve-mkdocs = _kit.serve $(ADDRESS)
 serve-zensical = _kit.engine serve $(ADDRESS)
 site-mkdocs = mkdocs build --strict --clean
 site-zensical = _kit.engine build
+two-sites = $(error say which two sites: make changes BEFORE=folder AFTER=folder)
 of-engine = $(or $($@-$(ENGINE)),$(error ENGINE must be mkdocs or zensical; got '$(ENGINE)'))
 
 serve: .venv/installed
 	@$(PY) -m $(of-engine)
 
 preview: .venv/installed
-	@$(PY) -m _kit.serve $(ADDRESS) $(or $(PAGE),$(error say which page: make preview PAGE=learn/backward.md))
+	@$(PY) -m _kit.serve $(ADDRESS) "$(or $(PAGE),$(error say which page: make preview PAGE=learn/backward.md))"
 
 site: .venv/installed
 	$(PY) -m $(of-engine)
@@ -72,13 +73,13 @@ site: .venv/installed
 	@echo "Built: open site/index.html"
 
 page:
-	@$(PYTHON) docs/_kit/new.py $(NAME)
+	@$(PYTHON) docs/_kit/new.py "$(NAME)"
 
 check: .venv/installed $(CHECKERS)
 	@PYTHONPATH=tests $(PY) -m check --steps "$(STEPS)" --page "$(PAGE)" $(if $(filter 0,$(SKIPS)),--no-skips)
 
 changes: .venv/installed
-	@$(PY) -m _kit.changes $(BEFORE) $(AFTER) $(if $(MOST),--most $(MOST))
+	@$(PY) -m _kit.changes "$(or $(BEFORE),$(two-sites))" "$(or $(AFTER),$(two-sites))" $(if $(MOST),--most $(MOST))
 
 conformance bench: export MKL_NUM_THREADS := 1
 conformance bench: export PYTHONPATH := tests

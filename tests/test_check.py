@@ -40,7 +40,9 @@ CLEAN = {
         '    """One is one."""\n    assert refbn.ONE == 1\n\n\n'
         '@pytest.mark.alone\ndef test_alone():\n    """One is alone."""\n'
     ),
-    "Makefile": "conformance newest wheel:\n\t@echo $@\n",
+    "Makefile": (
+        f"newest wheel:\n\t@echo $@\nconformance:\n\t@{sys.executable} -m pytest -m 'not alone'\n"
+    ),
 }
 WRONG = {
     "refbn/__init__.py": (
@@ -128,7 +130,7 @@ def test_a_clean_repository_passes_and_ends_with_the_table(tmp_path):
         "types": (1, 0, 0),
         "speed": (1, 0, 0),
         "package": (1, 0, 0),
-        "conformance": (0, 0, 0),
+        "conformance": (1, 0, 0),
         "wheel": (1, 0, 0),
         "newest": (1, 0, 0),
     }
@@ -155,6 +157,33 @@ def test_a_step_that_fails_hides_no_other(wrong):
     )
     told = sum("To do: " in line for line in lines)
     assert lines[-1] == f"{told} findings: see above."
+
+
+def test_a_step_that_cannot_begin_says_why_and_hides_no_other(tmp_path):
+    """Settings that ruff cannot read, and tests that cannot begin, are told with the tool's own words."""
+    wrong = {
+        "pyproject.toml": PROJECT.replace("[tool.ruff]", "[tool.ruff]\nunheard-of = 1"),
+        "tests/conftest.py": "import unheard_of\n",
+        ".check/coverage.json": '{"files": {"an/earlier.py": {"missing_lines": [1]}}}',
+    }
+    status, lines = checked(tmp_path, CLEAN | wrong, "--steps", "style package")
+    assert status == 1
+    assert list(cells(lines)) == ["style", "package"]
+    assert any("unknown field `unheard-of`" in line for line in lines)
+    assert any("No module named 'unheard_of'" in line for line in lines)
+    assert not any("earlier" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("before", "inside", "told"),
+    [("", "os._exit(0)", "0 of 1 did"), ("os._exit(0)\n", "", "0 of none did")],
+)
+def test_tests_that_end_before_their_end_are_a_finding(tmp_path, before, inside, told):
+    """Where Python itself is ended with 0, in a test or while it is read, nothing is well."""
+    text = f'import os\nimport pytest\n\n{before}\n@pytest.mark.alone\ndef test_a():\n    """A."""\n    {inside}\n'
+    status, lines = checked(tmp_path, {"tests/test_a.py": text}, "--steps", "speed")
+    assert status == 1
+    assert f"speed: every test must tell its result; {told}" in "\n".join(lines)
 
 
 def test_a_skip_is_no_finding_unless_it_is_said_to_be(tmp_path):

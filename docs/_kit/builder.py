@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,15 @@ LARGE = [  # what a build needs of others, imported once for all builds; nothing
     *("markdown_exec", "material", "matplotlib.pyplot", "mkdocs.commands.build", "mkdocstrings"),
     *("nbformat", "numpy", "PIL.Image", "pymdownx.superfences", "sympy", "yaml"),
 ]
+
+
+ENDED = """\
+A build must tell how it went; this one ended without a word.
+  To do: Look for what ends Python itself: a signal, a crash in a library, no memory."""
+
+
+MADE_OF = "docs", "refbn", "mkdocs.yml"
+_LEFT = re.compile(r"[.#]|.*(?:~|\.pyc)$")  # names of what editors and Python leave beside a file
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,22 @@ def path_of(page: str) -> str:
     """Return a page by its path below docs/, however it was named; nothing for none."""
     name = page.removeprefix("docs/").removesuffix(".md")
     return f"{name}.md" if name else ""
+
+
+def sources() -> list[Path]:
+    """Return the files that a site is made of."""
+    names = *MADE_OF, ".github"  # of which a page on security tells
+    found = (path for name in names for path in (Path(name), *Path(name).rglob("*")))
+    return sorted(path for path in found if path.is_file() and not _LEFT.match(path.name))
+
+
+def saved() -> dict[Path, int]:
+    """Return when each file was saved that a site is made of."""
+    times = {}
+    for path in sources():
+        with suppress(FileNotFoundError):  # some editors make files that are gone at once
+            times[path] = path.stat().st_mtime_ns
+    return times
 
 
 def prepare() -> None:
@@ -60,7 +86,7 @@ class Builder:
     def build(self) -> str:
         """Build, and return what is wrong; nothing if all went well."""
         said = next(filter(None, self._answers()), b"")
-        return str(json.loads(said)["slip"]) if said else "The build ended without a word."
+        return str(json.loads(said)["slip"]) if said else ENDED
 
     def end(self) -> None:
         """End whatever still builds, or waits to go on with the page."""

@@ -23,6 +23,7 @@ from mkdocs.exceptions import Abort
 from mkdocs.livereload import LiveReloadServer
 
 from _kit import finish, policy
+from _kit.serve import host_and_port
 
 CONFIGURATION = Path("mkdocs.yml")
 SITE = Path("site")
@@ -70,10 +71,13 @@ def _convert(*, cached: bool) -> None:
 @argument("address", default="127.0.0.1:8000")
 def serve(address: str) -> None:
     """Serve the site, and build it again when a file of it has changed."""
+    host, port = host_and_port(address)
     builder = _Builder()
-    builder()
-    host, _, port = address.rpartition(":")
-    server = LiveReloadServer(builder, host, int(port), str(SITE))
+    try:
+        builder()
+    except Abort as error:  # it serves what the next save makes
+        print(error, file=sys.stderr)  # noqa: T201 (it is a command)
+    server = LiveReloadServer(builder, host, port, str(SITE))
     for path in (CONFIGURATION, *FOLDERS):
         server.watch(str(path))
     print(f"Serving on {server.url}", flush=True)  # noqa: T201 (it is a command)

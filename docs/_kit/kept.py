@@ -16,10 +16,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from _kit import repository
+from _kit.builder import saved, sources
 
 FOLDER = Path(".kept")
-SOURCES = "docs", "refbn", "mkdocs.yml", *repository.READ
 
 
 class Kept:
@@ -32,8 +31,9 @@ class Kept:
             config: MkDocs' configuration.
             files: MkDocs' files.
         """
+        self._saved = saved()
         pages = {str(page.src_uri) for page in files.documentation_pages()}
-        made_of = [_text(path) for path in _sources(pages) + _named(config["mdx_configs"])]
+        made_of = [_text(path) for path in _common(pages) + _named(config["mdx_configs"])]
         installed = sorted(f"{d.name} {d.version}" for d in distributions())
         self._common = repr((sys.version, installed, sorted(pages), made_of))
 
@@ -45,7 +45,9 @@ class Kept:
             return None
 
     def save(self, page: Any, became: Any) -> None:
-        """Keep what a page became."""
+        """Keep what a page became, unless something was saved meanwhile: its key may be another."""
+        if saved() != self._saved:
+            return
         place = self._place(page)
         place.parent.mkdir(parents=True, exist_ok=True)
         unfinished = place.with_suffix(f".{os.getpid()}")
@@ -64,11 +66,10 @@ def _slug(page: Any) -> str:
     return str(page.file.src_uri).replace("/", "-")
 
 
-def _sources(pages: set[str]) -> list[Path]:
+def _common(pages: set[str]) -> list[Path]:
     """Return the files that all pages are made of."""
-    found = [path for name in SOURCES for path in (Path(name), *Path(name).rglob("*"))]
     own = {Path("docs", page) for page in pages}
-    return sorted(p for p in found if p.is_file() and p not in own and p.suffix != ".pyc")
+    return [path for path in sources() if path not in own]
 
 
 def _named(settings: Any) -> list[Path]:

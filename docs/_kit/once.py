@@ -41,7 +41,7 @@ def begin(order: Order, alive: socket.socket, caller: socket.socket) -> None:
         to.sendall(json.dumps({"slip": _slip(order)}).encode() + b"\n")
 
     if order.page and hasattr(os, "fork"):
-        stand_by.leave_copies(f"docs/{order.page}", Path(order.copies), alive, answer)
+        stand_by.leave_copies(f"docs/{order.page}", Path(order.copies), alive, caller, answer)
     answer(caller)
 
 

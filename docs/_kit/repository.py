@@ -7,8 +7,6 @@ from typing import Any
 
 import yaml
 
-READ = ".github", ".lock.txt"  # what is read here, and so changes pages
-
 
 def workflows() -> dict[str, Any]:
     """Return the workflows by the names of their files; `on` is a word in them, no truth value."""

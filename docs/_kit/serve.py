@@ -17,15 +17,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
 from mkdocs.livereload import LiveReloadServer
 
-from _kit.builder import Builder, path_of, prepare
+from _kit.builder import MADE_OF, Builder, path_of, prepare, saved
 
-WATCHED = "docs", "refbn", "mkdocs.yml"
 MADE = ".html", ".py", ".ipynb", ".md"  # what a page becomes
 
 
@@ -44,9 +42,15 @@ class One:
         self._builder = Builder(page, folder, url)
 
     def build(self) -> None:
-        """Build the page, or put in its place what is wrong with it."""
-        if slip := _said(self._builder.build):
+        """Build the page, and say how it went."""
+        start = time.perf_counter()
+        _say(self.make(), start)
+
+    def make(self) -> str:
+        """Build the page, or put in its place what is wrong with it; return the latter."""
+        if slip := self._builder.build():
             _show(slip, self.shown / place_of(self.page))
+        return slip
 
     def end(self) -> None:
         """End what waits to go on with the page."""
@@ -74,9 +78,9 @@ class All:
         """Build what has changed since the last time."""
         self._rest.end()
         self._rest = Builder("", self._next, self._url)
-        before, self._saved = self._saved, _saved()
+        before, self._saved = self._saved, saved()
         changed = {path for path, _ in before.items() ^ self._saved.items()}
-        if before and len(changed) == 1 and all(_is_page(path) for path in changed):
+        if len(changed) == 1 and all(self._shows(path) for path in changed):
             self._build_first(changed.pop().relative_to("docs").as_posix())
             threading.Thread(target=self._build_rest, args=[self._rest], daemon=True).start()
         else:
@@ -87,26 +91,35 @@ class All:
         self._rest.end()
         self._one.end()
 
+    def _shows(self, path: Path) -> bool:
+        """Tell whether a file is a page that is shown already."""
+        is_page = path.suffix == ".md" and path.is_relative_to("docs") and path.exists()
+        return is_page and (self.shown / place_of(path.relative_to("docs").as_posix())).exists()
+
     def _build_first(self, page: str) -> None:
         """Build a page alone, and put it among the others."""
         if page != self._one.page:
             self._one.end()
             self._one = One(page, self._first, self._url)
-        self._one.build()
+        start = time.perf_counter()
+        slip = self._one.make()
         for made in MADE:
             place = Path(place_of(page)).with_suffix(made)
             if (self._first / place).exists():
                 shutil.copyfile(self._first / place, self.shown / place)
+        _say(slip, start)
 
     def _build_rest(self, builder: Builder) -> None:
         """Build all pages, and show them in the place of those that are shown."""
-        slip = _said(builder.build, still=lambda: builder is self._rest)
+        start = time.perf_counter()
+        slip = builder.build()
         if builder is not self._rest:
             return  # something was saved meanwhile
         if slip:
             _show(slip, self.shown / place_of(""))
         else:
             self.shown, self._next = self._next, self.shown
+        _say(slip, start)
 
 
 def place_of(page: str) -> str:
@@ -114,25 +127,10 @@ def place_of(page: str) -> str:
     return f"{page.removesuffix('.md') or 'index'}.html"
 
 
-def _saved() -> dict[Path, int]:
-    """Return when each file was saved of which a site is made."""
-    found = [path for name in WATCHED for path in (Path(name), *Path(name).rglob("*"))]
-    ours = [path for path in found if path.is_file() and path.suffix != ".pyc"]
-    return {path: path.stat().st_mtime_ns for path in ours}
-
-
-def _is_page(path: Path) -> bool:
-    return path.suffix == ".md" and path.exists()
-
-
-def _said(build: Callable[[], str], still: Callable[[], bool] = lambda: True) -> str:
-    """Build, say how long it took or what is wrong if that still counts, and return the latter."""
-    start = time.perf_counter()
-    slip = build()
-    if still():
-        said = f"\n{slip}\n" if slip else f"Built in {time.perf_counter() - start:.1f} s."
-        print(said, file=sys.stderr, flush=True)  # noqa: T201 (a program)
-    return slip
+def _say(slip: str, since: float) -> None:
+    """Say what is wrong with what is shown now, or how long it took."""
+    said = f"\n{slip}\n" if slip else f"Built in {time.perf_counter() - since:.1f} s."
+    print(said, file=sys.stderr, flush=True)  # noqa: T201 (a program)
 
 
 def _show(slip: str, place: Path) -> None:
@@ -153,9 +151,16 @@ class Server(LiveReloadServer):
             host: Name or number of this machine.
             port: Where browsers ask.
         """
-        super().__init__(builder.build, host, port, str(builder.shown), polling_interval=0.2)
+        super().__init__(self.build, host, port, str(builder.shown), polling_interval=0.2)
         self._shows = builder
+        self.seen: dict[Path, int] = {}
         self.url += place_of(builder.page)  # it is what is said where to look
+
+    def build(self) -> None:
+        """Build if a file of the site was saved; editors and Python leave others beside them."""
+        before, self.seen = self.seen, saved()
+        if self.seen != before:
+            self._shows.build()
 
     @property
     def root(self) -> str:
@@ -176,26 +181,39 @@ def serve(address: str, page: str) -> None:
     """
     for asked in (signal.SIGINT, signal.SIGTERM):  # the first may come in ignored
         signal.signal(asked, signal.default_int_handler)
+    host, port = host_and_port(address)
     prepare()
-    host, _, port = address.rpartition(":")
     url = f"http://{address}/"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         builder = One(page, Path(folder), url) if page else All(Path(folder), url)
-        server = Server(builder, host, int(port))
-        for path in WATCHED:
+        server = Server(builder, host, port)
+        for path in MADE_OF:
             server.watch(path)
         try:
-            builder.build()
+            while server.seen != saved():  # until now nobody watches the files
+                server.build()
             server.serve()  # type: ignore[no-untyped-call] # MkDocs has none there
         except KeyboardInterrupt:
             print("Ended.", file=sys.stderr)  # noqa: T201 (a program)
-        except OSError as error:
-            sys.exit(
-                f"{address} cannot be had ({error.strerror}). Choose another: ADDRESS=host:port."
-            )
         finally:
             server.shutdown()
             builder.end()
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the parts of an address; end if it cannot be had, before anything is built.
+
+    Args:
+        address: Host and port.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        with LiveReloadServer(lambda: None, host or "?", int(port), "") as server:
+            server.server_bind()
+    except (OSError, OverflowError, ValueError) as error:
+        why = getattr(error, "strerror", "") or error
+        sys.exit(f"{address} cannot be had ({why}). Choose another: ADDRESS=host:port.")
+    return host, int(port)
 
 
 def _existing(page: str) -> str:

@@ -21,22 +21,29 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NoReturn
 
+from _kit.builder import saved
 from _kit.page import Block, Page, earlier, run_keys, watchers
 
 WORTH = 0.1  # seconds of running that are worth a copy, which costs some hundredths and megabytes
 
 Build = Callable[[socket.socket], None]
+callers: list[socket.socket] = []
+"""Who waits for what this process builds; no copy may hold the line, or a crash is not heard."""
 
 
-def leave_copies(name: str, folder: Path, alive: socket.socket, build: Build) -> None:
+def leave_copies(
+    name: str, folder: Path, alive: socket.socket, caller: socket.socket, build: Build
+) -> None:
     """Let this process leave copies behind as it runs a page.
 
     Args:
         name: The page, for example `docs/learn/backward.md`.
         folder: Where the copies are to be found: sockets whose names sort by age.
         alive: Is at its end when whoever wants the copies is gone.
+        caller: Waits for what this process builds.
         build: Builds the page, and tells over a socket how it went.
     """
+    callers[:] = [caller]
     before = _stamp(name)
     since = time.perf_counter()
 
@@ -48,6 +55,7 @@ def leave_copies(name: str, folder: Path, alive: socket.socket, build: Build) ->
         sys.stdout.flush()
         sys.stderr.flush()
         if os.fork() == 0:
+            callers.pop().close()
             _stand_by(folder / f"{time.monotonic_ns():020}", page, block, before, alive, build)
         since = time.perf_counter()
 
@@ -56,33 +64,41 @@ def leave_copies(name: str, folder: Path, alive: socket.socket, build: Build) ->
 
 def _stamp(but: str) -> str:
     """Return a word that changes with all files that a page may depend on, but for itself."""
-    files = [*Path().glob("*.*"), *Path("docs").rglob("*"), *Path("refbn").rglob("*")]
-    files += Path(".github").rglob("*")
-    ours = sorted(path for path in files if path.is_file() and "__pycache__" not in path.parts)
-    states = [(path.as_posix(), path.stat().st_mtime_ns) for path in ours]
-    return sha256(repr([state for state in states if state[0] != but]).encode()).hexdigest()
+    around = (path for path in sorted(Path().glob("*.*")) if path.is_file())
+    states = {path: path.stat().st_mtime_ns for path in around} | saved()
+    states.pop(Path(but), None)
+    return sha256(repr(states).encode()).hexdigest()
 
 
 def _stand_by(
     place: Path, page: Page, block: Block, before: str, alive: socket.socket, build: Build
 ) -> NoReturn:
     """Wait, as a copy, for a build that can begin behind a block; end when there will be none."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for what builds
+    building = 0
     try:
         with _listening(place) as server:
             while alive not in select.select([server, alive], [], [])[0]:
                 caller, _ = server.accept()
                 if not _holds(page, block, before):
                     break
-                if os.fork() == 0:
+                _end(building)
+                building = os.fork()
+                if building == 0:
                     server.close()
-                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    earlier[:] = [page]
+                    callers[:], earlier[:] = [caller], [page]
                     build(caller)
                     os._exit(0)
                 caller.close()
     finally:
+        _end(building)
         os._exit(0)
+
+
+def _end(process: int) -> None:
+    """End a process that builds, if there is one, and if it still does."""
+    if process:
+        os.kill(process, signal.SIGTERM)
+        os.waitpid(process, 0)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from check.run import Result, broken, run
 from check.show import Meter
-from check.steps import LOGS, STEPS, of_page
+from check.steps import COVERED, LOGS, STEPS, of_page
 
 NAMES = [step.name for step in STEPS]
 
@@ -18,6 +18,7 @@ def main():
     if given.page:
         steps = [of_page(given.page)]
     LOGS.mkdir(exist_ok=True)
+    COVERED.unlink(missing_ok=True)  # it tells of an earlier check
     meter, results = Meter(), []
     for step in steps:
         meter.begin(step)

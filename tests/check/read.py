@@ -15,6 +15,7 @@ PAGE_ERROR = re.compile(
     r"(?P<what>(?:(?!^(?:Error: |[A-Z]+ +- ))[\s\S])*?)\n *To do: (?P<remedy>.*)$",
     re.MULTILINE,
 )
+LISTED = re.compile(r"^\[\s*[{\]].*", re.MULTILINE | re.DOTALL)  # a list in JSON
 WARNING = re.compile(r"^WARNING +- +(.*)$", re.MULTILINE)
 NAMED = re.compile(r"'([\w/-]+\.md)'(?:.*?'([^']+)')?")  # the page of a warning, and what is in it
 
@@ -29,7 +30,8 @@ def ruff(text):
 
 def slips_of_ruff(text):
     """Return the slips in what ruff printed, which a warning may come before."""
-    return json.loads(text[text.index("[") :]) if "[" in text else []
+    listed = LISTED.search(text)
+    return json.loads(listed[0]) if listed else []
 
 
 def line_of(slip):
@@ -166,6 +168,14 @@ def skips(lines):
         )
         for (where, reason), tests in reasons.items()
     ]
+
+
+def unheard(step, told, tests, log):
+    """Return the finding of tests that ended with 0 although not all of them came to their end."""
+    what = (
+        f"every test must tell its result; {told} of {tests or 'none'} did, and all ended with 0."
+    )
+    return Finding(step, what, f"Look for what ends Python itself, such as os._exit; read {log}.")
 
 
 def relative(name):

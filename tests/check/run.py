@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 from check.finding import Finding
-from check.read import ended, failure, skips
+from check.read import ended, failure, skips, unheard
 from check.steps import LOGS
 
 LEFT_OUT = (
@@ -71,6 +71,9 @@ def run(step, meter, *, skipping=True):
         meter.tell(result.found(program.read(text)))
         if status and len(result.findings) == before:
             meter.tell(result.found(ended(step.name, status, text, log)))
+        told = sum(result.counts.values())
+        if program.tests and not status and not 0 < result.tests <= told:
+            meter.tell(result.found([unheard(step.name, told, result.tests, log)]))
         if not program.tests:
             result.counts["passed" if not status else "failed"] += 1
         if status and program.needed:

@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
@@ -254,9 +256,21 @@ def test_a_slip_ends_the_build(tiny, slip):
     assert not (tiny.folder / "site").exists()
 
 
+def until_it_refuses(address):
+    """Wait until a server is there, which has no page."""
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail(f"{address} must have no page")
+
+
 def test_what_is_served_follows_the_files(tiny):
-    """A saved page is built again, with the last step of the build and without the policy."""
-    tiny.write("# T {#t}\n\nThe first.\n\n<!-- status -->\n")
+    """A slip is waited out; a saved page is built again, with the last step but without the policy."""
+    tiny.write(SLIPS["a failing block"][0])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{free.getsockname()[1]}"
@@ -268,6 +282,8 @@ def test_what_is_served_follows_the_files(tiny):
         stderr=subprocess.DEVNULL,
     )
     try:
+        until_it_refuses(f"http://{place}/")
+        tiny.write("# T {#t}\n\nThe first.\n\n<!-- status -->\n")
         first = second = until_it_answers(f"http://{place}/")
         tiny.write("# T {#t}\n\nThe second.\n\n<!-- status -->\n")
         latest = time.monotonic() + 120

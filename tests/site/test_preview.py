@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 
 import pytest
@@ -61,7 +62,7 @@ nav:
 class Preview:
     """A server of one page or of all, and what it says."""
 
-    def __init__(self, site, *page):
+    def __init__(self, site, *page, ready=True):
         """Start it, and wait until the pages are there."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -77,7 +78,8 @@ class Preview:
         self.lines = queue.Queue()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        self.wait_for("Serving on")
+        if ready:
+            self.wait_for("Serving on")
 
     def _read(self):
         for line in self.process.stderr:
@@ -166,6 +168,8 @@ def cold(site, *page):
 
 
 ALL = ["index.html", "learn/page.html", "learn/other.html", "claims.html"]
+
+
 forks = pytest.mark.skipif(sys.platform == "win32", reason="no process can be copied on Windows")
 
 
@@ -219,6 +223,63 @@ def test_a_slip_is_told_in_the_terminal_and_in_the_browser_until_it_is_mended(pr
     assert "second" in preview.html()
 
 
+def test_what_an_editor_leaves_beside_a_page_counts_as_nothing(preview):
+    """Vim's swap file runs nothing, alone and with the save; nothing of what is kept is lost."""
+    preview.ran()
+    beside = preview.site.folder / "docs/learn/.page.md.swp"
+    beside.write_text("one", encoding="utf-8")
+    assert "Built in" not in preview.wait_for("Reloading browsers")
+    beside.write_text("two", encoding="utf-8")
+    preview.save("docs/learn/page.md", PAGE.replace("second", "third"))
+    assert preview.ran() == "2"
+
+
+def test_a_crash_behind_a_block_is_told_and_the_next_save_is_built(preview):
+    """What ends Python itself is heard although copies of the process live on."""
+    slip = PAGE.replace('print("second"', "import os; os.kill(os.getpid(), 9); print(1")
+    (preview.site.folder / "docs/learn/page.md").write_text(slip, encoding="utf-8")
+    assert "Look for what ends Python itself" in preview.wait_for("no memory")
+    preview.save("docs/learn/page.md", PAGE.replace("second", "third"))
+    assert "third" in preview.html()
+
+
+def test_a_page_that_never_ends_ends_with_the_server(preview):
+    """Ctrl-C leaves no process behind that still runs a block; the fixture looks for it."""
+    preview.ran()
+    slip = PAGE.replace('ran.write("2")', 'ran.write("2"); ran.flush(); time.sleep(600)')
+    (preview.site.folder / "docs/learn/page.md").write_text(slip, encoding="utf-8")
+    until_written(preview.site, "2")
+
+
+def until_written(site, number):
+    """Wait until a block has begun to run."""
+    latest = time.monotonic() + 60
+    ran = site.folder / "ran"
+    while not (ran.exists() and number in ran.read_text()):
+        assert time.monotonic() < latest
+        time.sleep(0.05)
+
+
+def test_what_is_saved_during_the_first_build_is_built_too(own):
+    """What is served at first is what is on the disk then."""
+    preview = Preview(own, "learn/page.md", ready=False)
+    until_written(own, "1")
+    own.write(PAGE.replace("second", "third"), "learn/page.md")
+    preview.wait_for("Serving on")
+    assert "third" in preview.html()
+    assert preview.end() == 0
+
+
+def test_a_new_page_in_a_new_folder_is_served(everything):
+    """A file that was no page before is built with all others; so is the template of pages."""
+    everything.site.write("# Fresh\n", "fresh/page.md")
+    said = everything.wait_for("Built in")
+    assert "Fresh" in everything.html("fresh/page.html")
+    said += everything.save("docs/_kit/page.md", "# Other parts\n")
+    assert "Traceback" not in said
+    assert "PAGE must" not in said
+
+
 def test_of_all_pages_only_the_saved_one_runs_and_all_become_what_they_are_in_a_cold_build(
     everything,
 ):
@@ -248,6 +309,19 @@ def test_an_address_that_is_taken_is_refused_with_what_to_do(everything):
     done = subprocess.run(command, **where, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "cannot be had (Address already in use). Choose another: ADDRESS=" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("address", ["8000", "localhost:http", "127.0.0.1:99999"])
+@pytest.mark.parametrize("program", [("_kit.serve",), ("_kit.engine", "serve")])
+def test_an_address_that_is_none_is_refused_before_anything_is_built(site, program, address):
+    """Both servers name what was asked for, and how to choose another."""
+    command = [sys.executable, "-m", *program, address]
+    where = {"cwd": site.folder, "env": environment(site.folder)}
+    done = subprocess.run(command, **where, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{address} cannot be had (" in done.stderr
+    assert "Choose another: ADDRESS=host:port." in done.stderr
     assert "Traceback" not in done.stderr
 
 

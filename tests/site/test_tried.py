@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from _kit.tried import message
+from _kit.tried import message, told
 
 pytestmark = pytest.mark.about
 
@@ -47,6 +47,16 @@ def test_a_text_without_a_slip_has_no_message():
     """Who shows a message of a text that is in order would show none, so it is an error."""
     with pytest.raises(ValueError, match="must hold a slip; this one was converted without any"):
         message("# A { #a }\n")
+
+
+def test_slips_are_shown_with_what_is_said_of_them():
+    """Each under its name: the text as it stands, then its message, in fences that hold them."""
+    few = {name: SLIPS[name] for name in ("a typed number", "a block that raises")}
+    shown = told(few)
+    places = [shown.index(part) for n, t in few.items() for part in (f"**{n}**", t, message(t))]
+    assert places == sorted(places)
+    assert "```markdown\n# A { #a }\n\nThe value is 0.25.\n```\n\n```text\n" in shown
+    assert "````markdown\n# A { #a }\n\n```python" in shown
 
 
 # In one page: what the block that tries leaves to the blocks below it, and to those that look on.
