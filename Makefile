@@ -37,6 +37,9 @@ export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),1)
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
+# It chooses a page for preview, check and bench; in their environment it would do so for every build.
+unexport PAGE
+
 # A virtual environment has its programs elsewhere on Windows.
 ON_WINDOWS := $(filter Windows_NT,$(OS))
 BIN := $(if $(ON_WINDOWS),Scripts,bin)

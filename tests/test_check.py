@@ -202,10 +202,11 @@ def test_a_skip_is_no_finding_unless_it_is_said_to_be(tmp_path):
             ("--page", "no/page.md"),
             "PAGE must be a file below docs/, such as index.md; got no/page",
         ),
+        (("--page", "index.md", "--steps", "style"), "PAGE and STEPS cannot both choose"),
     ],
 )
-def test_a_misspelt_wish_is_refused(flags, said):
-    """A step or a page that is not there is named, with those that are."""
+def test_a_wish_that_cannot_be_met_is_refused(flags, said):
+    """A step or a page that is not there is named, with those that are; two choices are one too many."""
     done = subprocess.run(
         [sys.executable, "-m", "check", *flags],
         cwd=ROOT,
@@ -216,6 +217,25 @@ def test_a_misspelt_wish_is_refused(flags, said):
     )
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="none can press Ctrl-C for another on Windows")
+def test_whoever_interrupts_is_told_that_it_ended_early(tmp_path):
+    """After Ctrl-C there is one line, no traceback, and a status that is not 0."""
+    text = "import os\nimport signal\n\nos.kill(os.getppid(), signal.SIGINT)\n"
+    (tmp_path / "ruff").mkdir()
+    (tmp_path / "ruff/__main__.py").write_text(text, encoding="utf-8")
+    (tmp_path / "ruff/__init__.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "check", "--steps", "style"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT / 'tests'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "\nEnded before all was checked.\n"
 
 
 BUILT = """INFO    -  Cleaning site directory

@@ -44,6 +44,8 @@ def arguments():
     parser.add_argument("--page", default="", help="a page below docs/, such as learn/backward.md")
     parser.add_argument("--no-skips", action="store_true", help="a skipped test is a finding")
     given = parser.parse_args()
+    if given.page and given.steps.strip():
+        parser.error("PAGE and STEPS cannot both choose; leave out one of them.")
     given.steps = given.steps.split() or NAMES
     if unknown := [name for name in given.steps if name not in NAMES]:
         parser.error(f"STEPS must be among {' '.join(NAMES)}; got {' '.join(unknown)}.")
@@ -55,4 +57,7 @@ def arguments():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nEnded before all was checked.")
