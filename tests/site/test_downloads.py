@@ -229,7 +229,7 @@ def test_every_page_is_there_as_markdown(built_site):
         assert text.startswith("# ")
         prose = blank(CODE, outside_fences(text))  # code may show how pages are written
         assert not re.search(r"^:::|^\?\?\?|^///|\{\{ | exec=\"|<!-- ", prose, re.MULTILINE), name
-        for target in re.findall(r"\]\((?!https?:)([^)#]+\.md)", text):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+\.md)", prose):
             assert (markdown.parent / target).is_file(), (name, target)
 
 
