@@ -53,9 +53,9 @@ def build(folder):
 def second_site(tmp_path_factory):
     """Return the folder of the real site, built as `make site ENGINE=zensical` builds it."""
     folder = tmp_path_factory.mktemp("second")
-    for name in ("docs", "refbn"):
+    for name in ("docs", "refbn", ".github"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("mkdocs.yml", "CITATION.cff"):
+    for name in ("mkdocs.yml", "CITATION.cff", ".lock.txt"):
         shutil.copy(ROOT / name, folder)
     built = build(folder)
     assert built.returncode == 0, built.stderr
