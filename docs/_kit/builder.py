@@ -25,6 +25,7 @@ A build must tell how it went; this one ended without a word.
 
 
 MADE_OF = "docs", "refbn", "mkdocs.yml"
+TOLD_OF = ".github", ".lock.txt"  # by the page on security
 _LEFT = re.compile(r"[.#]|.*(?:~|\.pyc)$")  # names of what editors and Python leave beside a file
 
 
@@ -46,9 +47,9 @@ def path_of(page: str) -> str:
 
 def sources() -> list[Path]:
     """Return the files that a site is made of."""
-    names = *MADE_OF, ".github"  # of which a page on security tells
-    found = (path for name in names for path in (Path(name), *Path(name).rglob("*")))
-    return sorted(path for path in found if path.is_file() and not _LEFT.match(path.name))
+    named = [Path(name) for name in (*MADE_OF, *TOLD_OF)]
+    inside = [path for name in named for path in name.rglob("*") if not _LEFT.match(path.name)]
+    return sorted(path for path in named + inside if path.is_file())
 
 
 def saved() -> dict[Path, int]:
