@@ -69,10 +69,10 @@ FINDINGS = {  # each a whole line: where, what, and what to do
     "a rule of ruff": "tests/test_two.py:1: F401: `os` imported but unused. To do: Remove unused import: `os`; ruff check --fix does it.",
     "the layout": "tests/test_two.py:3: the file must be laid out as ruff format does; from this line on it is not. To do: ruff format tests/test_two.py",
     "a type": 'refbn/__init__.py:8: Incompatible return value type (got "int", expected "str") [return-value]. To do: Mend the types; the name in brackets is that of mypy\'s rule.',
-    "an error": "tests/test_one.py:41: One is quick. But ValueError: slow To do: See it alone: python -m pytest 'tests/test_one.py::test_alone'.",
-    "a comparison": "tests/test_one.py:8: One is an empty word. But expected == '2', observed ''. To do: See it alone: python -m pytest 'tests/test_one.py::test_one'.",
-    "a list that must be empty": "README.md:3: Unknown word (teh) (No word of a page is misspelt. [learn/a.md]) To do: Spell it otherwise. See it alone: python -m pytest 'tests/test_one.py::test_none[learn/a.md]'.",
-    "a fixture": "tests/test_one.py:22: the tests must be able to begin; OSError said: no site. To do: Mend what fails. See it alone: python -m pytest 'tests/test_one.py::test_",
+    "an error": "tests/test_one.py:41: One is quick. But ValueError: slow To do: See it alone: {python} -m pytest 'tests/test_one.py::test_alone'.",
+    "a comparison": "tests/test_one.py:8: One is an empty word. But expected == '2', observed ''. To do: See it alone: {python} -m pytest 'tests/test_one.py::test_one'.",
+    "a list that must be empty": "README.md:3: Unknown word (teh) (No word of a page is misspelt. [learn/a.md]) To do: Spell it otherwise. See it alone: {python} -m pytest 'tests/test_one.py::test_none[learn/a.md]'.",
+    "a fixture": "tests/test_one.py:22: the tests must be able to begin; OSError said: no site. To do: Mend what fails. See it alone: {python} -m pytest 'tests/test_one.py::test_",
     "a file that cannot be read": "tests/test_three.py: the tests must be able to begin; pytest said: ModuleNotFoundError: No module named 'refbn.nothing'. To do:",
     "a test that was skipped": "tests/test_one.py:33: every test that can run must run; tests/test_one.py::test_third did not: needs time To do:",
     "a line that no test runs": "refbn/__init__.py:8: every line must run in a test; line 8 runs in none. To do: Write a test that does, or take the code out.",
@@ -144,9 +144,10 @@ def test_a_clean_repository_passes_and_ends_with_the_table(tmp_path):
 def test_a_mistake_is_one_line_with_its_place_and_what_to_do(wrong, kind):
     """Each kind of mistake is told once, wherever else something is wrong."""
     status, lines = wrong
+    told = FINDINGS[kind].replace("{python}", sys.executable)
     assert status == 1
-    assert len([line for line in lines if line.startswith(FINDINGS[kind])]) == 1, lines
-    assert all("To do: " in line for line in lines if line.startswith(FINDINGS[kind]))
+    assert len([line for line in lines if line.startswith(told)]) == 1, lines
+    assert all("To do: " in line for line in lines if line.startswith(told))
 
 
 def test_a_step_that_fails_hides_no_other(wrong):
@@ -266,6 +267,24 @@ def test_what_ends_a_build_is_read(monkeypatch):
     file, line = warned.where.split(":")
     assert file == "docs/learn/backward.md"
     assert "what-it-computes.md" in (ROOT / file).read_text("utf-8").split("\n")[int(line) - 1]
+
+
+WARNED = """WARNING -  The following pages exist in the docs directory, but are not included in the "nav" configuration:
+  - learn/x.md
+  - learn/y.md
+WARNING -  mkdocs_autorefs: questions.md: Could not find cross-reference target 'train.md'
+"""
+
+
+def test_a_warning_of_mkdocs_names_its_pages(monkeypatch):
+    """Of pages that are not in the menu each is named; a name that is not known has its line."""
+    monkeypatch.chdir(ROOT)
+    menu, name = read.build(WARNED)
+    assert str(menu) == (
+        "mkdocs.yml: every page must be in the menu; not there: learn/x.md, learn/y.md. "
+        "To do: Add a line for it below nav:."
+    )
+    assert re.match(r"docs/questions\.md:\d+: mkdocs_autorefs: .* 'train\.md'\. To do: ", str(name))
 
 
 def test_lines_that_nobody_runs_are_told_in_stretches(tmp_path):

@@ -18,7 +18,7 @@ from typing import Any
 from mkdocs.structure.files import InclusionLevel
 
 from _kit.builder import path_of
-from _kit.built import Site
+from _kit.built import Built, Site
 from _kit.claims import declared
 from _kit.page import PageError, choice, outside_fences
 from _kit.prose import FIELD
@@ -140,9 +140,9 @@ def _home(name: str) -> tuple[str, str, str]:
 
 
 def lend(site: Site) -> None:
-    """Give the stubs the records that the chosen page needs to refer to their claims."""
-    for page in site.pages:
-        page.record = page.record or _stubs.get(page.path, {})
+    """Put all stubs into the site, written or not, so that the page may refer to their claims."""
+    leave(site)
+    site.pages[:0] = [Built(path, "", record) for path, record in _stubs.items()]
 
 
 def leave(site: Site) -> None:

@@ -90,6 +90,10 @@ PARTS = {
         "no word may talk down to the reader",
         "Leave the word out; the sentence says the same.",
     ),
+    "example": Part(
+        "a page must keep nothing of the example that it was made of",
+        "Write your own words there, or take them out.",
+    ),
     "next": Part(
         "the last paragraph must lead to the page that comes next in the menu",
         "Write Next: and a link to that page.",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 from check.finding import Finding
@@ -16,8 +17,11 @@ PAGE_ERROR = re.compile(
     re.MULTILINE,
 )
 LISTED = re.compile(r"^\[\s*[{\]].*", re.MULTILINE | re.DOTALL)  # a list in JSON
-WARNING = re.compile(r"^WARNING +- +(.*)$", re.MULTILINE)
-NAMED = re.compile(r"'([\w/-]+\.md)'(?:.*?'([^']+)')?")  # the page of a warning, and what is in it
+WARNING = re.compile(r"^WARNING +- +(.*(?:\n +- .*)*)", re.MULTILINE)
+NAMED = re.compile(
+    r"([\w/-]+\.md)\b'?(?:.*?'([^']+)')?"
+)  # the page of a warning, and what is in it
+NO_ENTRY = "are not included in the"  # the navigation, of which alone a warning names no page first
 
 
 def ruff(text):
@@ -79,6 +83,10 @@ def build(text):
 
 def warning(said):
     """Return a warning of MkDocs as a finding, with the line that it speaks of."""
+    if NO_ENTRY in said:
+        pages = ", ".join(re.findall(r"^ +- (.*)", said, re.MULTILINE))
+        what = f"every page must be in the menu; not there: {pages}."
+        return Finding("mkdocs.yml", what, "Add a line for it below nav:.")
     named = NAMED.search(said)
     where = f"docs/{named[1]}" if named else "mkdocs.yml"
     path = Path(where)
@@ -86,7 +94,9 @@ def warning(said):
         lines = path.read_text(encoding="utf-8").split("\n")
         number = next((i for i, line in enumerate(lines, 1) if named[2] in line), 1)
         where = f"{where}:{number}"
-    return Finding(where, said, "Mend the line: warnings of MkDocs end the build.")
+    return Finding(
+        where, f"{said.rstrip('.')}.", "Mend the line: warnings of MkDocs end the build."
+    )
 
 
 def coverage(path):
@@ -137,7 +147,7 @@ def failure(line):
 
 def alone(line):
     """Return how a test is seen alone, with the page that was chosen."""
-    return f"See it alone: python -m pytest '{line['test']}'{line.get('flags', '')}."
+    return f"See it alone: {relative(sys.executable)} -m pytest '{line['test']}'{line.get('flags', '')}."
 
 
 def unready(line, message):

@@ -6,8 +6,9 @@ from statistics import median
 
 import pytest
 from bs4 import BeautifulSoup
-from building import CONCEPTS
+from building import CONCEPTS, ROOT
 
+from _kit import new
 from _kit.anatomy import BELITTLING, PARTS, SENTENCE, WORDS
 
 pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.about(*CONCEPTS)]
@@ -102,6 +103,38 @@ def test_each_page_leads_to_the_next(pages, concepts):
     assert [slip for found in slips for slip in found] == []
 
 
+def test_nothing_of_the_example_is_left(concepts):
+    """A page that `make page` made is all example, or none."""
+    sources = {name: ROOT / "docs" / name.replace(".html", ".md") for name in concepts}
+    slips = [
+        lacking(name, {"example": all_or_nothing(path.read_text(encoding="utf-8"))})
+        for name, path in sources.items()
+    ]
+    assert [slip for found in slips for slip in found] == []
+
+
+def all_or_nothing(text):
+    """Return whether a page has nothing of the example, and what it has; one just made has all."""
+    example = {p for p in written(new.read(new.TEMPLATE)) if "new-page" not in p}
+    left = [p for p in written(text) if p in example]
+    return not left or len(left) == len(example), f"it has “{' '.join(left)[:60]}…”"
+
+
+def written(text):
+    """Return the paragraphs of a source that are prose, and long enough to be nobody else's."""
+    return [p for p in text.split("\n\n") if p[0:1].isupper() and len(p) > 40]
+
+
+def test_what_is_left_of_the_example_is_seen():
+    """One paragraph of the example is too much on a page that has others; all of it is not."""
+    made = new.filled("a-page", "b.md", "Next: [c](c.md)")
+    assert all_or_nothing(made)[0]
+    half = "\n\n".join(made.split("\n\n")[:20])
+    there, seen = all_or_nothing(half)
+    assert not there
+    assert seen.startswith("it has “Begin with a question that readers answer")
+
+
 def leads_on(name, page):
     """Return whether a page leads to the next of the menu, and where it leads."""
     menu = page.select(".md-nav--primary .md-nav__link[href]")
@@ -121,8 +154,8 @@ def test_a_page_without_a_part_is_told_what_to_do():
     article = BeautifulSoup(BARE, "html.parser").article
     found = opening(article) | parts(article) | reading(article)
     said = lacking("learn/a.html", found | {"next": (False, "it leads to nowhere")})
-    assert set(PARTS) - set(found) == {"next"}
-    assert len(said) == len(PARTS) - 1  # the sentence, though bare, is short
+    assert set(PARTS) - set(found) == {"next", "example"}
+    assert len(said) == len(PARTS) - 2  # the sentence is short, and nothing of the example is left
     for slip in said:
         assert re.fullmatch(r"docs/learn/a\.md:1: .+; .+\. To do: .+\.", slip)
 

@@ -193,6 +193,15 @@ def test_only_what_changed_runs_and_the_page_is_that_of_a_cold_build(preview, ol
     assert {"learn/page.html": preview.html()} == cold(preview.site, "learn/page.md")
 
 
+def test_a_claim_of_a_page_that_is_not_shown_settles_a_sentence(preview):
+    """The sentence leads to where the other page checks it, and one that nothing settles is told."""
+    text = PAGE + '\n[It is one.]{settled="one"}\n'
+    preview.save("docs/learn/page.md", text)
+    assert 'href="../learn/other.html#check-one"' in preview.html()
+    (preview.site.folder / "docs/learn/page.md").write_text(text.replace('"one"', '"won"'))
+    assert "Did you mean 'one'?" in preview.wait_for("To do")
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "shown"),
     [
