@@ -96,7 +96,7 @@ class Translator:
         try:
             text = self._converter.convert_with_local_state(latex, displaystyle=display)
         except LatexError as error:
-            what = f"LaTeX cannot be read: {error}."
+            what = unreadable(error, latex)
             remedy = "Mend the formula; math-core's documentation lists the commands that it knows."
             raise refuse(what, remedy) from error
         math = ET.fromstring(_ENTITY.sub(lambda entity: unescape(entity[0]), text))  # noqa: S314 (made by math-core)
@@ -106,17 +106,32 @@ class Translator:
 
     def _error(self, latex: str, display: bool, what: str, remedy: str) -> PageError:  # noqa: FBT001
         marks = [("$$ ", " $$"), ("\\[ ", " \\]")] if display else [("$", "$"), ("\\(", "\\)")]
-        places = [find_line(self._sources, f"{before}{latex}{after}") for before, after in marks]
-        where = next((place for place in places if ":" in place), page_of(self._md).where())
-        return PageError(f"{where}: formula {latex.strip()!r}", what, remedy)
+        page, texts = page_of(self._md), [f"{before}{latex}{after}" for before, after in marks]
+        places = [page.place_of(text) for text in texts]
+        if not any(places):
+            places = [find_line(self._sources, text) for text in texts]
+        where = next((place for place in places if ":" in place), page.where())
+        formula = repr(" ".join(latex.strip().split("\n"))).replace(r"\\", "\\")
+        return PageError(f"{where}: formula {formula}", what, remedy)
 
     def leftover(self, text: str) -> PageError:
         """Return the error for a dollar that is not part of a formula."""
         return PageError(
-            find_line(self._sources, text.strip()),
+            page_of(self._md).place_of(text) or find_line(self._sources, text.strip()),
             f"there is a dollar that encloses no formula, in {text.strip()!r}.",
             "Write \\$ for a plain dollar; put $$ .. $$ in a paragraph of its own.",
         )
+
+
+def unreadable(error: LatexError, latex: str) -> str:
+    """Return what is wrong with a formula, and where; its characters count from 1.
+
+    Where math-core reached the end, its own place lies behind the last character.
+    """
+    place, _, said = str(error).partition(": ")
+    before = len(latex) - len(latex.lstrip())
+    character = min(int(place) - before + 1, len(latex.strip()))
+    return f"LaTeX cannot be read at character {character}: {said}"
 
 
 def _tidy(element: Element, refuse: Refuse) -> None:

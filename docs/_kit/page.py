@@ -43,6 +43,8 @@ from markdown_exec import MarkdownConverter
 from pymdownx.superfences import RE_OPTIONS, SuperFencesException
 from threadpoolctl import threadpool_limits
 
+from _kit.prose import CODE, blank
+
 SEED = 0  # of the global generators at the start of each page; any number would do
 
 
@@ -138,6 +140,15 @@ class Page:
     def line_of(self, offset: int) -> int:
         """Return the line in the file of a place in the prose."""
         return self.first_line + self.prose.count("\n", 0, offset)
+
+    def place_of(self, text: str) -> str:
+        """Return where a text stands first in the prose, as file:line, or nothing.
+
+        Args:
+            text: What to look for; code in a sentence is passed by.
+        """
+        found = _spaced(text).search(blank(CODE, self.prose)) if self.is_file else None
+        return f"{self.name}:{self.line_of(found.start())}" if found else ""
 
     def current(self) -> Block:
         """Return the block that is being read: the first that is not struck off."""
@@ -477,12 +488,17 @@ def find_line(roots: list[Path], text: str) -> str:
     Returns:
         For example `docs/index.md:12`, or `unknown place`.
     """
-    pattern = re.compile(r"\s*".join(re.escape(word) for word in text.split()))
+    pattern = _spaced(text)
     for path in _sources(roots, "md", "py"):
         source = path.read_text(encoding="utf-8")
         if found := pattern.search(source):
             return f"{_short(path)}:{source[: found.start()].count(chr(10)) + 1}"
     return "unknown place"
+
+
+def _spaced(text: str) -> re.Pattern[str]:
+    """Return what finds a text, whatever white space stands in it."""
+    return re.compile(r"\s*".join(re.escape(word) for word in text.split()))
 
 
 class PageExtension(Extension):

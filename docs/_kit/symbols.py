@@ -26,6 +26,7 @@ from xml.etree.ElementTree import Element
 
 from math_core import LatexError, LatexToMathML
 
+from _kit.mathml import unreadable
 from _kit.page import PageError, choice
 from _kit.spoken import Reader, UnreadableError
 
@@ -172,7 +173,7 @@ def _add(notation: Notation, where: str, symbol: Symbol) -> None:
     try:
         math = mathml(symbol.latex)
     except LatexError as error:
-        raise PageError(where, f"LaTeX cannot be read: {error}.", "Mend latex.") from error
+        raise PageError(where, unreadable(error, symbol.latex), "Mend latex.") from error
     for other in notation.symbols:
         for name in ("latex", "code", "spoken", "id"):
             mine, its = getattr(symbol, name), getattr(other, name)

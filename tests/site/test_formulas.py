@@ -8,14 +8,26 @@ import pytest
 SLIPS = {
     "an unknown command": (
         "# T\n\nText $\\sigmma$.\n",
-        "docs/index.md:3: formula '\\\\sigmma'",
-        "LaTeX cannot be read:",
+        "docs/index.md:3: formula '\\sigmma'",
+        'LaTeX cannot be read at character 1: Unknown command "\\sigmma".\n',
         "Mend the formula",
     ),
     "an unbalanced brace": (
         "# T\n\n$$\n\\frac{1}{2\n$$\n",
-        "docs/index.md:3: formula '\\\\frac{1}{2'",
-        "LaTeX cannot be read:",
+        "docs/index.md:3: formula '\\frac{1}{2'",
+        "LaTeX cannot be read at character 10: Expected closing",
+        "Mend the formula",
+    ),
+    "a formula that other pages and other places show": (
+        "# T\n\nThe formula `$\\foo$`.\n\n```text\n$\\foo$\n```\n\nHere is $\\foo$.\n",
+        "docs/index.md:9: formula '\\foo'",
+        "LaTeX cannot be read at character 1: ",
+        "Mend the formula",
+    ),
+    "a formula over two lines": (
+        "# T\n\nText.\n\n$$\na +\n\\foo + b\n$$\n",
+        "docs/index.md:5: formula 'a + \\foo + b'",
+        "LaTeX cannot be read at character 5: ",
         "Mend the formula",
     ),
     "a comment": ("50 $b % a$\n", "docs/index.md:1: formula", "% begins a comment", "Write \\%."),
@@ -40,8 +52,8 @@ SLIPS = {
     ),
     "a wrong formula that a block prints": (
         '# T\n\n```python exec="on" result="markdown"\nprint("$\\\\frac{1}$")\n```\n',
-        "formula '\\\\frac{1}'",
-        "LaTeX cannot be read:",
+        "formula '\\frac{1}'",
+        "LaTeX cannot be read at character 8: ",
         "Mend the formula",
     ),
 }
@@ -51,9 +63,10 @@ SLIPS = {
 def test_a_wrong_formula_ends_the_build(site, slip):
     """A formula that cannot be read, or is none, ends the build with its place and remedy."""
     text, where, what, remedy = SLIPS[slip]
+    site.write("# Another\n\n````text\n$\\foo$ and 5 $ or so.\n````\n", "another.md")
     site.write(text)
     said = site.refusal()
-    found, _, to_do = said.partition("\n  To do: ")
+    found, _, to_do = said.partition("  To do: ")
     assert where in found
     assert what in found
     assert remedy in to_do
