@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import re
+import select
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -24,9 +27,14 @@ A build must tell how it went; this one ended without a word.
   To do: Look for what ends Python itself: a signal, a crash in a library, no memory."""
 
 
+PATIENCE = 0.2  # seconds between two looks whether something was saved while a page is built
 MADE_OF = "docs", "refbn", "mkdocs.yml"
 TOLD_OF = ".github", ".lock.txt"  # by the page on security
 _LEFT = re.compile(r"[.#]|.*(?:~|\.pyc)$")  # names of what editors and Python leave beside a file
+
+
+class OutdatedError(Exception):
+    """Something was saved while it was built; what is on the disk now is to be built instead."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,11 @@ class Builder:
         self._process: Any = None
 
     def build(self) -> str:
-        """Build, and return what is wrong; nothing if all went well."""
+        """Build, and return what is wrong; nothing if all went well.
+
+        Raises:
+            OutdatedError: If a file is saved meanwhile. No process builds on then.
+        """
         said = next(filter(None, self._answers()), b"")
         return str(json.loads(said)["slip"]) if said else ENDED
 
@@ -99,17 +111,34 @@ class Builder:
 
     def _answers(self) -> Iterator[bytes]:
         """Yield what comes of the newest copy, of the one before, ..., and of a new process."""
+        before = saved()
         for place in sorted(Path(self._order.copies).iterdir(), reverse=True):
             with suppress(OSError), socket.socket(socket.AF_UNIX) as copy:
                 copy.connect(str(place))
-                yield copy.makefile("rb").readline()
+                yield _heard(copy, before)
         ours, theirs = socket.socketpair()
         with closing(ours), closing(theirs):
             order = self._order, self._alive, theirs
             self._process = multiprocessing.Process(target=_begin, args=order)
             self._process.start()
             theirs.close()
-            yield ours.makefile("rb").readline()
+            yield _heard(ours, before)
+
+
+def _heard(builds: socket.socket, before: dict[Path, int]) -> bytes:
+    """Return how a build went, as its process tells it; nothing if that ended without a word.
+
+    The process says who it is first. So it can be ended when what it builds from is saved anew,
+    even if a block of the page would never end.
+    """
+    with builds.makefile("rb", buffering=0) as line:  # no word may wait where select sees none
+        process = int(line.readline() or 0)
+        while not select.select([builds], [], [], PATIENCE)[0]:
+            if saved() != before:
+                with suppress(OSError):  # it may have ended just now
+                    os.kill(process, signal.SIGTERM)
+                raise OutdatedError
+        return line.readline()
 
 
 def _begin(order: Order, alive: socket.socket, caller: socket.socket) -> None:

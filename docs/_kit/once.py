@@ -29,7 +29,7 @@ def begin(order: Order, alive: socket.socket, caller: socket.socket) -> None:
     Args:
         order: The order.
         alive: Is at its end when nobody wants anything any more.
-        caller: Gets what `answer` writes.
+        caller: Gets what `answer` writes: who builds, and later how it went.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever gave the order hears it
     logging.basicConfig(format="%(message)s")
@@ -38,6 +38,7 @@ def begin(order: Order, alive: socket.socket, caller: socket.socket) -> None:
     os.environ["PAGE"] = order.page
 
     def answer(to: socket.socket) -> None:
+        to.sendall(f"{os.getpid()}\n".encode())
         to.sendall(json.dumps({"slip": _slip(order)}).encode() + b"\n")
 
     if order.page and hasattr(os, "fork"):

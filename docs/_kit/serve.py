@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import shutil
 import signal
 import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
 from mkdocs.livereload import LiveReloadServer
 
-from _kit.builder import MADE_OF, Builder, path_of, prepare, saved
+from _kit.builder import MADE_OF, TOLD_OF, Builder, OutdatedError, path_of, prepare, saved
 
 MADE = ".html", ".py", ".ipynb", ".md"  # what a page becomes
 
@@ -112,14 +114,15 @@ class All:
     def _build_rest(self, builder: Builder) -> None:
         """Build all pages, and show them in the place of those that are shown."""
         start = time.perf_counter()
-        slip = builder.build()
-        if builder is not self._rest:
-            return  # something was saved meanwhile
-        if slip:
-            _show(slip, self.shown / place_of(""))
-        else:
-            self.shown, self._next = self._next, self.shown
-        _say(slip, start)
+        with suppress(OutdatedError):
+            slip = builder.build()
+            if builder is not self._rest:
+                return  # it was ended, because something was saved
+            if slip:
+                _show(slip, self.shown / place_of(""))
+            else:
+                self.shown, self._next = self._next, self.shown
+            _say(slip, start)
 
 
 def place_of(page: str) -> str:
@@ -153,14 +156,15 @@ class Server(LiveReloadServer):
         """
         super().__init__(self.build, host, port, str(builder.shown), polling_interval=0.2)
         self._shows = builder
-        self.seen: dict[Path, int] = {}
+        self._seen: dict[Path, int] = {}
         self.url += place_of(builder.page)  # it is what is said where to look
 
     def build(self) -> None:
-        """Build if a file of the site was saved; editors and Python leave others beside them."""
-        before, self.seen = self.seen, saved()
-        if self.seen != before:
-            self._shows.build()
+        """Build until what is shown is what was saved; what editors and Python leave is nothing."""
+        while self._seen != (now := saved()):
+            self._seen = now
+            with suppress(OutdatedError):
+                self._shows.build()
 
     @property
     def root(self) -> str:
@@ -187,11 +191,10 @@ def serve(address: str, page: str) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         builder = One(page, Path(folder), url) if page else All(Path(folder), url)
         server = Server(builder, host, port)
-        for path in MADE_OF:
+        for path in filter(os.path.exists, (*MADE_OF, *TOLD_OF)):
             server.watch(path)
         try:
-            while server.seen != saved():  # until now nobody watches the files
-                server.build()
+            server.build()
             server.serve()  # type: ignore[no-untyped-call] # MkDocs has none there
         except KeyboardInterrupt:
             print("Ended.", file=sys.stderr)  # noqa: T201 (a program)

@@ -260,6 +260,24 @@ def test_a_page_that_never_ends_ends_with_the_server(preview):
     until_written(preview.site, "2")
 
 
+@forks
+@pytest.mark.parametrize("served", ["preview", "everything"])
+def test_a_save_ends_a_build_that_would_never_end(request, served):
+    """What is saved then is served, what waits behind earlier blocks is used, no loop runs on."""
+    server = request.getfixturevalue(served)
+    server.ran()
+    loop = 'while True:\n    open("loops", "w").close()\n'
+    server.site.write(PAGE.replace("print(", f"{loop}print("), "learn/page.md")
+    until_written(server.site, "2")
+    server.ran()
+    server.save("docs/learn/page.md", PAGE.replace("second", "third"))
+    assert server.ran() == "2"
+    assert "third" in server.html()
+    (server.site.folder / "loops").unlink()
+    time.sleep(0.3)
+    assert not (server.site.folder / "loops").exists()
+
+
 def until_written(site, number):
     """Wait until a block has begun to run."""
     latest = time.monotonic() + 60
