@@ -41,6 +41,7 @@ from _kit.page import Block, Page, PageError, outside_fences, page_of
 from _kit.prose import PLACES, blank
 
 _MARK = re.compile(r'\]\{(\w+)(?:="([^"]*)")?\}')
+_BEGUN = re.compile(r"(?<!\{)\{ *(claim|settled|cited|hunch)\b[^}\n]*\}?")  # as a mark begins
 KINDS = {
     "claim": 'Write {claim="short-name"}: small letters, digits, hyphens.',
     "settled": 'Write {settled="short-name"}, the id of a claim of another page.',
@@ -119,6 +120,7 @@ def _look_readable(page: Page) -> None:
 def _claims(page: Page) -> Iterator[tuple[str, Claim]]:
     """Yield the claims in the prose of a page."""
     seen: dict[str, int] = {}
+    _look_whole(page)
     for mark, line in _marks(page):
         kind, name = mark.groups()
         if not page.is_file:
@@ -134,6 +136,16 @@ def _claims(page: Page) -> Iterator[tuple[str, Claim]]:
         if kind == "claim":
             seen[name] = line
             yield name, Claim(name, line)
+
+
+def _look_whole(page: Page) -> None:
+    """Look that what begins as a mark is one, and stands behind a bracket."""
+    text = blank(PLACES, page.prose)
+    for begun in _BEGUN.finditer(text):
+        if not _MARK.match(text, begun.start() - 1):
+            what = f"the mark {begun[0]} cannot be read."
+            remedy = f"{KINDS[begun[1]]} It stands right behind the ] of its sentence."
+            raise _error(page, page.line_of(begun.start()), what, remedy)
 
 
 def declared(source: str) -> list[str]:
@@ -163,9 +175,9 @@ def _checks(page: Page, block: Block, claims: dict[str, Claim]) -> Iterator[tupl
         for name in check.names:
             if name not in claims:
                 what = f"the check of {name!r} belongs to no claim of this page."
-                remedy = f'Write [Sentence.]{{claim="{name}"}} in the text.'
+                remedy = f'Mark its sentence: [Sentence.]{{claim="{name}"}}.'
                 if close := difflib.get_close_matches(name, claims, n=1):
-                    remedy = f"Did you mean {close[0]!r}?"
+                    remedy = f"Did you mean {close[0]!r}? If not: {remedy[0].lower()}{remedy[1:]}"
                 raise _error(page, line, what, remedy)
             if not claims[name].checks:  # the mark leads to the first
                 page.anchors.setdefault(block.number, []).append(f"check-{name}")

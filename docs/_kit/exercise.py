@@ -26,16 +26,19 @@ undone. Then the solution and the check run in the page, as any other block, and
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 import re
 from collections.abc import Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar
 from xml.etree.ElementTree import Element, SubElement
 
 from markdown import Markdown
 
+from _kit.observed import Observations, observe
 from _kit.page import Block, Page, PageError, executors, results
 from _kit.slashes import (
     Declared,
@@ -108,17 +111,30 @@ def _solution(md: Markdown, page: Page, block: Block, code: str) -> str:
     """Show the solution, see that it passes the check, and show what both print."""
     check = _part(md, page, block, "check")
     run = page.run(block)
+    page.rewriters.append(partial(_observed, page))
     try:
         checked = page.run(check)
     except PageError as error:
         what = f"the solution must pass the check of line {check.line}, but\n{error.message}"
         remedy = "Find out which is wrong, the solution or its check."
         raise PageError(page.where(block), what.partition("\n  To do: ")[0], remedy) from error
+    finally:
+        page.rewriters.pop()
     _ran(page, check)
     _ran(page, block)
     show = results["text"]
     shown = show(md, page, block, {}, run) + show(md, page, check, {}, checked)
     return f'<div class="run">{code}{shown}</div>'
+
+
+def _observed(page: Page, block: Block, tree: ast.Module) -> ast.Module:
+    """Let the assertions of a check say what they compared, if they fail."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert):
+            name = f"__check_{block.number}_{node.lineno}_{node.col_offset}__"
+            page.namespace[name] = Observations()
+            observe(node, name)
+    return ast.fix_missing_locations(tree)
 
 
 def _ran(page: Page, block: Block, error: str | None = None) -> None:

@@ -178,7 +178,8 @@ def take(
     left: dict[str, Any] = {name: run.namespace.get(name) for name in names}
     for name, type_ in names.items():
         if name not in run.assigned or not isinstance(left[name], type_) or not left[name]:
-            what = f"a {kind} block must leave {name!r}, a {type_.__name__}; got {left[name]!r}."
+            got = given(run, name)
+            what = f"a {kind} block must leave {name!r}, a {type_.__name__}; got {got}."
             raise PageError(where, what, f"Set {name} in this block.")
     name = f"fig-{options['id']}"
     if name in page.ids or not re.fullmatch(r"[\w-]+", name):
@@ -186,6 +187,13 @@ def take(
         raise PageError(where, f"the id {options['id']!r} is taken or is none.", remedy)
     page.ids.add(name)
     return name, left
+
+
+def given(run: Run, name: str) -> str:
+    """Return in words what a block left by a name: its value may be one of an earlier block."""
+    value = run.namespace.get(name)
+    inherited = name not in run.assigned and value is not None
+    return f"{value!r}, which is from an earlier block" if inherited else repr(value)
 
 
 def caption_of(md: Markdown, page: Page, block: Block, name: str, left: dict[str, Any]) -> str:

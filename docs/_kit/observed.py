@@ -47,8 +47,8 @@ class Observations:
         return [row for _, row in self._seen.values()]
 
     def __str__(self) -> str:
-        """Return the rows as the message of an assertion that failed."""
-        return "; ".join(f"observed {o}, required {r}" if r else o for o, r in self.rows())
+        """Return as the message of an assertion that failed what it compared, if it did."""
+        return "; ".join(f"observed {o}, required {r}" for o, r in self.rows() if r)
 
     def _note(self, key: str, badness: float, row: Row) -> None:
         if key not in self._seen or not badness < self._seen[key][0]:

@@ -46,6 +46,7 @@ from _kit.figure import (
     COLOUR_REMEDY,
     ForeignColourError,
     caption_of,
+    given,
     read_roles,
     take,
     to_svg,
@@ -144,7 +145,7 @@ def _slider(
     """Return the slider that a block left, as HTML, with an empty caption."""
     frame = run.namespace.get("frame")
     if "frame" not in run.assigned or not callable(frame):
-        what = f"a slider block must leave 'frame', a function; got {frame!r}."
+        what = f"a slider block must leave 'frame', a function; got {given(run, 'frame')}."
         raise _SlipError(what, "Define frame in this block.")
     controls = read_controls(left["inputs"], list(roles.values()))
     every = list(itertools.product(*(range(len(c.values)) for c in controls)))

@@ -152,12 +152,12 @@ SLIPS = {
     "a check without a claim": (
         CHECKED,
         "docs/index.md:3: the check of 'one' belongs to no claim of this page.",
-        'Write [Sentence.]{claim="one"} in the text.',
+        'To do: Mark its sentence: [Sentence.]{claim="one"}.',
     ),
     "a misspelt id": (
         f'[Yes.]{{claim="ones"}}\n{CHECKED}',
         "docs/index.md:4: the check of 'one' belongs to no claim of this page.",
-        "Did you mean 'ones'?",
+        "Did you mean 'ones'? If not: mark its sentence: [Sentence.]{claim=\"one\"}.",
     ),
     "a claim that stands twice": (
         f'[Yes.]{{claim="one"}}\n\n[No.]{{claim="one"}}\n{CHECKED}',
@@ -168,6 +168,21 @@ SLIPS = {
         "[Yes.]{claim}\n",
         "docs/index.md:1: the mark {claim} cannot be read.",
         'Write {claim="short-name"}',
+    ),
+    "a mark without quotes": (
+        f"Text.\n\n[Yes.]{{claim=one}}\n{CHECKED}",
+        "docs/index.md:3: the mark {claim=one} cannot be read.",
+        'Write {claim="short-name"}',
+    ),
+    "a mark that is not closed": (
+        f'Text.\n\n[Yes.]{{claim="one" More.\n{CHECKED}',
+        'docs/index.md:3: the mark {claim="one" More. cannot be read.',
+        'Write {claim="short-name"}',
+    ),
+    "a mark behind a space": (
+        f'Text.\n\n[Yes.] {{claim="one"}}\n{CHECKED}',
+        'docs/index.md:3: the mark {claim="one"} cannot be read.',
+        "It stands right behind the ] of its sentence.",
     ),
     "a claim with a wrong id": (
         '[Yes.]{claim="One of"}\n',

@@ -82,6 +82,7 @@ def test_no_figure_inherits_the_words_of_the_one_before(site):
     built = site.build("--no-strict")
     assert built.returncode == 1
     assert "block 2 (" in built.stderr
+    assert "got 'It ends at **4**, $x^2$.', which is from an earlier block." in built.stderr
 
 
 def test_no_figure_takes_words_that_another_block_left(site):

@@ -274,6 +274,11 @@ SLIPS = {
         'docs/index.md:23: block 3 (```python exec="check"): line 25 raised AssertionError\n'
         "    assert double(np.ones(2)) is not None", "Find out which is wrong, the solution or its check.",
     ),
+    "a solution that fails a comparison": (
+        EXERCISE, "double(np.ones(2)) is not None", "double(3) == 7", "docs/index.md:28: block 4 (",
+        "line 25 raised AssertionError: observed 6, required = 7\n    assert double(3) == 7",
+        "Find out which is wrong, the solution or its check.",
+    ),
     "a solution that cannot run": (
         EXERCISE, 'print("doubled")', "1 / 0", "docs/index.md:28: block 4 (",
         "line 31 raised ZeroDivisionError", "Mend the code",
