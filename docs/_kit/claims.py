@@ -87,6 +87,7 @@ class _Open(Preprocessor):
                 checks[block.number] = dict(_checks(page, block, claims))
         for claim in claims.values():
             if not claim.checks:
+                _look_readable(page)
                 remedy = f"Write behind an assert of the page: # claim {claim.id}: and the reason."
                 raise _error(page, claim.line, f"the claim {claim.id!r} has no check.", remedy)
 
@@ -106,6 +107,13 @@ MARK = (  # as raw HTML: the builder, which looks for the target of a link, know
 
 def _error(page: Page, line: int, what: str, remedy: str) -> PageError:
     return PageError(f"{page.name}:{line}", what, remedy)
+
+
+def _look_readable(page: Page) -> None:
+    """Look that Python can read all that is to run: in what it cannot, no check is found."""
+    for block in page.blocks:
+        if block.executes != "off":
+            page.parsed(block)
 
 
 def _claims(page: Page) -> Iterator[tuple[str, Claim]]:

@@ -243,7 +243,7 @@ class Page:
             PageError: If the block raises, warns or exits and should not, or does not and should.
         """
         self.begin()
-        tree = self._parsed(block)
+        tree = self.parsed(block)
         if raises and len(tree.body) > 1 and tree.body[-2].end_lineno == tree.body[-1].lineno:
             what = "a declared error must come from a statement on a line of its own."
             raise PageError(self.where(block), what, "Begin a new line for the last statement.")
@@ -320,8 +320,12 @@ class Page:
             error = self._failure(block, raised, output.getvalue(), None, remedy)
             raise error from raised
 
-    def _parsed(self, block: Block) -> ast.Module:
-        """Return the code of a block with the page's line numbers."""
+    def parsed(self, block: Block) -> ast.Module:
+        """Return the code of a block with the page's line numbers.
+
+        Raises:
+            PageError: If Python cannot read it, or it has no statement.
+        """
         try:
             with warnings.catch_warnings(action="error"):
                 compile(block.code, self.name, "exec", dont_inherit=True)
@@ -538,6 +542,8 @@ class PageExtension(Extension):
             prose = outside_fences(source)
             page = Page(name, path is not None, blocks, fresh, prose, first_line, source=source)
             _ledgers[md] = page
+            for block in blocks:
+                _look_closed(page, block)
 
         def start(_: list[str]) -> None:
             page = page_of(md)
@@ -609,6 +615,33 @@ def declared_blocks(lines: list[str], first_line: int) -> Iterator[Block]:
             opening = None
     if opening:
         yield _block(lines, number, start, len(lines), first_line)
+
+
+_MARKS = re.compile(r"[ \t>]*(`{3,}|~{3,})[ \t]*(\w[^`]*)?$")  # of a fence, and its language
+
+
+def _look_closed(page: Page, block: Block) -> None:
+    """Look that a fence ends before the next one opens.
+
+    Otherwise what follows it would be its code, and be told as missing.
+
+    Raises:
+        PageError: If it does not, or is never closed.
+    """
+    mark = re.match(r"`+|~+", block.header)[0]  # type: ignore[index] # a header begins so
+    wrong = ""
+    for line, text in enumerate(block.code.split("\n"), block.line + 1):
+        found = _MARKS.match(text)
+        if found and found[2] and found[1].startswith(mark):
+            what = f"the fence also takes in the one of line {line}."
+            remedy = wrong or f"Close it: {mark} on a line of its own above line {line}."
+            remedy += " A fence that shows another needs more backticks than that."
+            raise PageError(page.where(block), what, remedy)
+        if found and not found[2]:
+            wrong = wrong or f"Close it in line {line} with {mark}, as it is opened."
+    if block.last == page.first_line + page.source.count("\n") + 1:
+        remedy = wrong or f"Close it: {mark} on a line of its own."
+        raise PageError(page.where(block), "the fence is never closed.", remedy)
 
 
 def _block(lines: list[str], number: int, start: int, end: int, first_line: int) -> Block:

@@ -109,8 +109,34 @@ SLIPS = {
     "a fence that is not closed": (
         'Text.\n\n```python exec="on"\nprint(1)\n',
         "docs/index.md:3: block 1 (",
-        "every fence must be read as one; Markdown read this one as something else.",
-        "close it with as many backticks as opened it",
+        "the fence is never closed.",
+        "Close it: ``` on a line of its own.",
+    ),
+    "a fence that is not closed, where it stands in a list": (
+        '- item\n\n    ```python exec="on"\n    print(1)\n    ````\n\nText.\n',
+        "docs/index.md:3: block 1 (",
+        "the fence is never closed.",
+        "Close it in line 5 with ```, as it is opened.",
+    ),
+    "a fence that takes in the next, and a check with it": (
+        '[It is so.]{claim="so"}\n\n```python exec="on"\nx = 1\n\n```python exec="on"\n'
+        "assert x == 1  # claim so\n```\n",
+        "docs/index.md:3: block 1 (",
+        "the fence also takes in the one of line 6.",
+        "Close it: ``` on a line of its own above line 6.",
+    ),
+    "a fence that is closed with more backticks, and takes in a part of an exercise": (
+        '/// exercise | Do.\n```python exec="starter"\nx = None\n````\n\n```python exec="check"\n'
+        'assert x\n```\n\n```python exec="solution"\nx = 1\n```\n///\n',
+        "docs/index.md:2: block 1 (",
+        "the fence also takes in the one of line 6.",
+        "Close it in line 4 with ```, as it is opened.",
+    ),
+    "a fence that shows another and has no more backticks": (
+        "```markdown\n```text\na\n```\n```\n",
+        "docs/index.md:1: block 1 (",
+        "the fence also takes in the one of line 2.",
+        "A fence that shows another needs more backticks than that.",
     ),
     "a fence with attributes in braces": (
         '``` { .python exec="on" .cls }\nprint(1)\n```\n\n```python { exec="on" nosuch="1" }\n1\n```\n',
@@ -126,6 +152,12 @@ SLIPS = {
     ),
     "Python that cannot be read": (
         'Text.\n\n```python exec="on"\nx = 1\ny = = 2\n```\n',
+        "docs/index.md:3: block 1 (",
+        "Python cannot read line 5: invalid syntax.",
+        "Mend the line.",
+    ),
+    "Python that cannot be read, and holds the check of a claim": (
+        '[Yes.]{claim="one"}\n\n```python exec="on"\nassert 1 < 2  # claim one\ny = = 2\n```\n',
         "docs/index.md:3: block 1 (",
         "Python cannot read line 5: invalid syntax.",
         "Mend the line.",
