@@ -43,6 +43,7 @@ from markdown_exec import MarkdownConverter
 from pymdownx.superfences import RE_OPTIONS, SuperFencesException
 from threadpoolctl import threadpool_limits
 
+from _kit.broken import place
 from _kit.prose import CODE, blank
 
 SEED = 0  # of the global generators at the start of each page; any number would do
@@ -359,6 +360,8 @@ class Page:
         inside = 0 < line - block.line <= block.code.count("\n") + 1
         statement = block.code.split("\n")[line - block.line - 1].strip() if inside else ""
         what = "".join(traceback.format_exception_only(raised)).strip()
+        if broken := place(raised, self.fresh):
+            what = f"{type(raised).__name__} in {broken}: {raised}"
         message = [f"line {line} raised {what}", f"    {statement}"] if line else [f"{what}"]
         if raises in _names(raised):
             message.insert(
@@ -368,18 +371,29 @@ class Page:
             message.insert(0, f"the block must raise {raises}, as it declares, but")
         if output:
             message += ["  It had printed:", textwrap.indent(output.rstrip(), "    ")]
+        remedy = _remedy(raised, broken) or remedy
         remedy = remedy or (
             f'Mend the code, or declare the error with raises="{type(raised).__name__}".'
         )
-        if isinstance(raised, AssertionError):
-            remedy = "Find out which is wrong, the page or the code that it describes."
-        elif isinstance(raised, Warning):
-            remedy = "Mend what causes the warning; in pages warnings are errors."
-        elif isinstance(raised, MeddlingError):
-            remedy = "Put it back in the same block: other pages share it."
-        elif isinstance(raised, SystemExit):
-            remedy = "Take out the exit: a page cannot end the build."
         return PageError(self.where(block), "\n".join(message), remedy)
+
+
+def _remedy(raised: BaseException, broken: str) -> str:
+    """Return what to do about an error that no page can declare; nothing for others.
+
+    Args:
+        raised: The error.
+        broken: The line of a package that could not be imported, if that is why.
+    """
+    if broken:
+        return f"Mend {broken}: as it is, no page can import the package."
+    remedies = {
+        AssertionError: "Find out which is wrong, the page or the code that it describes.",
+        Warning: "Mend what causes the warning; in pages warnings are errors.",
+        MeddlingError: "Put it back in the same block: other pages share it.",
+        SystemExit: "Take out the exit: a page cannot end the build.",
+    }
+    return next((remedies[kind] for kind in remedies if isinstance(raised, kind)), "")
 
 
 Rewriter = Callable[[Block, ast.Module], ast.Module]

@@ -2,9 +2,10 @@
 
 import os
 import re
+import shutil
 
 import pytest
-from building import one_processor
+from building import ROOT, one_processor
 
 FLAGS = [
     ("--no-strict",),
@@ -334,6 +335,27 @@ def test_a_slip_ends_the_build_and_the_message_says_where_what_and_what_to_do(si
     assert what in found
     assert remedy in to_do
     assert "Traceback" not in built.stderr
+
+
+@pytest.mark.parametrize(
+    ("slip", "told"),
+    {
+        "def": "SyntaxError in refbn/moments.py:1: invalid syntax",
+        "meen": "NameError in refbn/moments.py:1: name 'meen' is not defined",
+        "import numpie": "ModuleNotFoundError in refbn/moments.py:1: No module named 'numpie'",
+        "int('a')": "ValueError in refbn/moments.py:1: invalid literal",
+    }.items(),
+)
+def test_a_package_that_cannot_be_imported_is_to_be_mended_not_declared(site, slip, told):
+    """The message says where in the package; no page can help it, so none is to declare it."""
+    (site.folder / "refbn").unlink()
+    shutil.copytree(ROOT / "refbn", site.folder / "refbn")
+    (site.folder / "refbn/moments.py").write_text(slip, encoding="utf-8")
+    site.write('# Page\n\n```python exec="on"\nimport refbn\n```\n')
+    found, _, to_do = site.refusal().partition("\n  To do: ")
+    assert f'docs/index.md:3: block 1 (```python exec="on"): line 4 raised {told}' in found
+    assert found.endswith("\n    import refbn")
+    assert to_do.startswith("Mend refbn/moments.py:1: as it is, no page can import the package.\n")
 
 
 def test_a_page_without_slips_is_built_in_every_mode(site):
