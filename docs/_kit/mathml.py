@@ -16,13 +16,18 @@ from xml.etree.ElementTree import Element
 
 from markdown import Markdown
 from markdown.extensions import Extension
+from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 from math_core import LatexError, LatexToMathML
 
 from _kit.page import PageError, Refuse, annotators, find_line, page_of
+from _kit.prose import CODE, SAME_PARAGRAPH, blank
 
 _WRAPPED = re.compile(r"\\([(\[])(.*)\\[)\]]", re.DOTALL)  # how arithmatex marks a formula
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\t]")
+_DISPLAY = re.compile(
+    rf"^[ \t>]*\$\$(?P<end>(?:{SAME_PARAGRAPH}.)*?\$\$)?", re.MULTILINE | re.DOTALL
+)
 _ENTITY = re.compile(r"&(?!(?:lt|gt|amp|quot|#\w+);)\w+;")  # those that XML does not know
 
 # A strict policy for styles drops those that stand in the page, so the style sheet has them.
@@ -50,6 +55,7 @@ class MathMLExtension(Extension):
         md.registerExtensions(["pymdownx.arithmatex"], {"pymdownx.arithmatex": {"generic": True}})
         sources = [Path(folder) for folder in self.getConfig("sources")]
         translator = Translator(md, sources, self.getConfig("macros"))
+        md.preprocessors.register(_Open(md), "mathml-open", 999.5)  # values, which read them: 999
         md.treeprocessors.register(_Formulas(md, translator), "mathml", 15)  # inline marks: 20
 
 
@@ -143,6 +149,19 @@ def _tidy(element: Element, refuse: Refuse) -> None:
             what = f"it needs the style {style!r}, and no page can have styles of its own."
             raise refuse(what, "Write it otherwise; of the environments, aligned and cases work.")
         element.set("class", _CLASSES[style])
+
+
+class _Open(Preprocessor):
+    """Looks, before anybody reads what stands in formulas, that each in its own paragraph ends."""
+
+    def run(self, lines: list[str]) -> list[str]:
+        page = page_of(self.md)
+        for formula in _DISPLAY.finditer(blank(CODE, page.prose)):
+            if page.is_file and not formula["end"]:
+                where = f"{page.name}:{page.line_of(formula.start())}"
+                remedy = "Write $$ behind the formula, and no empty line in it."
+                raise PageError(where, "the formula that $$ opens is not closed.", remedy)
+        return lines
 
 
 class _Formulas(Treeprocessor):

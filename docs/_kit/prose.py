@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-_SAME_PARAGRAPH = r"(?!\n[ \t]*\n)"
+SAME_PARAGRAPH = r"(?!\n[ \t]*\n)"
 CODE = re.compile(
-    rf"(?P<code>(?P<ticks>`+)(?!`)(?:{_SAME_PARAGRAPH}.)+?(?<!`)(?P=ticks)(?!`))", re.DOTALL
+    rf"(?P<code>(?P<ticks>`+)(?!`)(?:{SAME_PARAGRAPH}.)+?(?<!`)(?P=ticks)(?!`))", re.DOTALL
 )
 FORMULA = (
     r"(?P<formula>\$\$.+?\$\$"
-    rf"|(?<![\\$])\$(?!\s)(?:{_SAME_PARAGRAPH}[^$])+?(?<![\s\\])\$)"
+    rf"|(?<![\\$])\$(?!\s)(?:{SAME_PARAGRAPH}[^$])+?(?<![\s\\])\$)"
 )
-FIELD = re.compile(rf"\{{\{{ (?P<field>(?:{_SAME_PARAGRAPH}.)+?) \}}\}}", re.DOTALL)
+FIELD = re.compile(rf"\{{\{{ (?P<field>(?:{SAME_PARAGRAPH}.)+?) \}}\}}", re.DOTALL)
 PLACES = re.compile(f"{CODE.pattern}|{FORMULA}|{FIELD.pattern}", re.DOTALL)
 """Finds in a text what is no plain word; the group that matched tells what it is."""
 

@@ -31,6 +31,12 @@ SLIPS = {
         "Mend the formula",
     ),
     "a comment": ("50 $b % a$\n", "docs/index.md:1: formula", "% begins a comment", "Write \\%."),
+    "a formula that is never closed, above a value": (
+        "# T\n\n$$\nx = 1\n\nIt is {{ 1 + 1 }}.\n\n$$\ny = {{ 1 + 1 }}\n$$\n",
+        "docs/index.md:3: ",
+        "the formula that $$ opens is not closed.",
+        "Write $$ behind the formula, and no empty line in it.",
+    ),
     "an empty formula": ("# T\n\n$$ $$\n", "docs/index.md:3", "it is empty", "Write it"),
     "a lone dollar": (
         "# T\n\nIt costs 5 $ or so.\n",
