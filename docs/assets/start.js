@@ -13,9 +13,20 @@
     chosen.nextElementSibling.hidden = false;
   }
 
+  /* The menu shows the page that is read from the start, with the height and the place that the theme's
+   * script will give it; else it would jump when that comes. */
+  const menu = document.querySelector(".md-sidebar--primary .md-sidebar__scrollwrap");
+  const here = [...menu?.querySelectorAll(".md-nav__link--active[href]") ?? []].find(link => link.clientHeight);
+  if (here && getComputedStyle(menu).overflowY === "auto") {
+    const {top} = menu.getBoundingClientRect();
+    const {bottom} = document.querySelector(".md-main").getBoundingClientRect();
+    menu.style.height = `${Math.min(bottom, innerHeight) - top - 24}px`;
+    menu.scrollTop = here.offsetTop - menu.offsetTop - menu.clientHeight / 2;
+  }
+
   const events = ["pointermove", "pointerdown", "touchstart", "wheel", "scroll", "keydown", "focusin"];
   function wake(event) {
-    for (const name of events) removeEventListener(name, wake, true);
+    for (const name of events) removeEventListener(name, wake);
     let last;
     for (const {dataset} of document.querySelectorAll("script[data-later]")) {
       last = document.createElement("script");
@@ -30,7 +41,7 @@
         body.dispatchEvent(new KeyboardEvent("keydown", event));
     });
   }
-  for (const name of events) addEventListener(name, wake, {capture: true, passive: true});
+  for (const name of events) addEventListener(name, wake, {passive: true});
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => wake(), {once: true});
   if (/[?&]h=/.test(location.search)) wake(); // words to be marked
   if (document.querySelector("#__search:checked, #__drawer:checked")) wake();

@@ -127,7 +127,7 @@ def visit(chromium, address):
     """Return a function that opens a page and notes what goes wrong in it."""
     contexts = []
 
-    def open_page(name, size="desktop", scheme="light", slowdown=1, **settings):
+    def open_page(name, size="desktop", scheme="light", slowdown=1, home=address, **settings):
         width, height = SIZES[size]
         context = chromium.new_context(
             **{
@@ -140,9 +140,9 @@ def visit(chromium, address):
         contexts.append(context)
         context.add_init_script(SHIFTS)
         page = context.new_page()
-        note_slips(page, address)
+        note_slips(page, home)
         context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slowdown})
-        page.goto(address + name)
+        page.goto(home + name)
         page.wait_for_load_state("networkidle")
         return page
 

@@ -4,7 +4,10 @@ import contextlib
 import functools
 import gzip
 import http.server
+import itertools
+import re
 import threading
+import time
 from pathlib import Path
 
 import brotli
@@ -53,6 +56,30 @@ class Host(http.server.SimpleHTTPRequestHandler):
             self.wfile.write(body)
 
 
+class Dripping(Host):
+    """Sends a page tag by tag up to its text, and then in drops of some tags, as a slow line may."""
+
+    DROP = 20  # tags
+    PAUSE = 0.02  # seconds: longer than a browser takes from one picture of the page to the next
+
+    def do_GET(self):
+        """Send a page in drops, and everything else at once."""
+        path = Path(self.translate_path(self.path))
+        if path.suffix != ".html":
+            super().do_GET()
+            return
+        tags = re.split(r"(?=<\w)", path.read_text(encoding="utf-8"))
+        text = next(i for i, tag in enumerate(tags) if tag.startswith("<article"))
+        ends = [*range(1, text), *range(text, len(tags), self.DROP), len(tags)]
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for start, end in itertools.pairwise([0, *ends]):
+            self.wfile.write("".join(tags[start:end]).encode())
+            time.sleep(self.PAUSE)
+
+
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
@@ -61,9 +88,9 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(folder):
+def serving(folder, host=Host):
     """Serve a folder on a free port of this machine, and give the address."""
-    handler = functools.partial(Host, directory=str(folder))
+    handler = functools.partial(host, directory=str(folder))
     with _Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"

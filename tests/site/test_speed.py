@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from building import CHECKERS, CHROMIUM, CONCEPTS, SIZES, needs
+from serving import Dripping, serving
 from test_browser import PAGES
 
 pytestmark = [
@@ -31,6 +32,8 @@ WOKEN = """new Promise(done => {
   const look = () => window.component$ ? done() : setTimeout(look, 20); // the theme's own
   look();
 })"""
+MENU = """[...document.querySelectorAll(".md-sidebar--primary .md-nav__link")]
+  .map(link => link.getBoundingClientRect().y)"""
 HEAVIEST = 120_000  # bytes of a first view, as they are sent
 
 
@@ -52,10 +55,22 @@ def test_a_first_view_is_light(visit, name):
 def test_nothing_moves(visit, name, size):
     """While a page loads, and when the theme's script has come, nothing changes its place."""
     page = visit(name, size, slowdown=SLOWDOWN[size])
+    menu = page.evaluate(MENU)  # to scroll it would be no shift, but the links would move
+    assert page.evaluate("window.component$") is None, "the theme's script came unasked"
     page.mouse.move(150, 300)
     page.evaluate(WOKEN)
     page.wait_for_timeout(300)  # for what the script does to the page when it has come
     assert page.evaluate("shifts") == []
+    assert page.evaluate(MENU) == menu
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ["index.html", "edge-cases/input-layer.html"])
+def test_nothing_moves_on_a_slow_line(visit, built_site, name, size):
+    """Wherever the page breaks off for a moment, what is there already is in its place."""
+    with serving(built_site, Dripping) as address:
+        page = visit(name, size, home=address)
+        assert page.evaluate("shifts") == []
 
 
 @needs("lighthouse", "node")
