@@ -16,11 +16,12 @@
   /* The menu shows the page that is read from the start, with the height and the place that the theme's
    * script will give it; else it would jump when that comes. */
   const menu = document.querySelector(".md-sidebar--primary .md-sidebar__scrollwrap");
-  const here = [...menu?.querySelectorAll(".md-nav__link--active[href]") ?? []].find(link => link.clientHeight);
-  if (here && getComputedStyle(menu).overflowY === "auto") {
-    const {top} = menu.getBoundingClientRect();
-    const {bottom} = document.querySelector(".md-main").getBoundingClientRect();
-    menu.style.height = `${Math.min(bottom, innerHeight) - top - 24}px`;
+  const active = [...menu?.querySelectorAll(".md-nav__link--active[href]") ?? []];
+  const here = active.filter(link => link.clientHeight).pop();
+  if (here && getComputedStyle(menu).overflowY === "auto") { // in the drawer of a phone it is not
+    const inner = menu.closest(".md-main__inner");
+    const bottom = Math.min(inner.parentElement.getBoundingClientRect().bottom, innerHeight);
+    menu.style.height = `${bottom - inner.offsetTop - 2 * menu.offsetTop}px`; // above and below the menu
     menu.scrollTop = here.offsetTop - menu.offsetTop - menu.clientHeight / 2;
   }
 

@@ -54,14 +54,13 @@ def test_a_first_view_is_light(visit, name):
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_moves(visit, name, size):
     """While a page loads, and when the theme's script has come, nothing changes its place."""
-    page = visit(name, size, slowdown=SLOWDOWN[size])
-    menu = page.evaluate(MENU)  # to scroll it would be no shift, but the links would move
-    assert page.evaluate("window.component$") is None, "the theme's script came unasked"
-    page.mouse.move(150, 300)
-    page.evaluate(WOKEN)
-    page.wait_for_timeout(300)  # for what the script does to the page when it has come
-    assert page.evaluate("shifts") == []
-    assert page.evaluate(MENU) == menu
+    stays(visit(name, size, slowdown=SLOWDOWN[size]))
+
+
+@pytest.mark.parametrize(("width", "height"), [(1700, 1000), (2200, 1000), (1300, 2600)])
+def test_nothing_moves_on_a_large_screen(visit, width, height):
+    """The same, where the theme makes everything larger, and where a page does not fill it."""
+    stays(visit("reference/index.html", viewport={"width": width, "height": height}))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -71,6 +70,17 @@ def test_nothing_moves_on_a_slow_line(visit, built_site, name, size):
     with serving(built_site, Dripping) as address:
         page = visit(name, size, home=address)
         assert page.evaluate("shifts") == []
+
+
+def stays(page):
+    """Look at a page before and after the theme's script has come: all is where it was."""
+    menu = page.evaluate(MENU)  # to scroll it would be no shift, but the links would move
+    assert page.evaluate("window.component$") is None, "the theme's script came unasked"
+    page.mouse.move(150, 300)
+    page.evaluate(WOKEN)
+    page.wait_for_timeout(300)  # for what the script does to the page when it has come
+    assert page.evaluate("shifts") == []
+    assert page.evaluate(MENU) == menu
 
 
 @needs("lighthouse", "node")
