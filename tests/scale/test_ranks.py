@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from cases import BETA, CHANNELS, CULPRIT, GAMMA, SIZES, batches
-from launch import launch
+from scale.cases import BETA, CHANNELS, CULPRIT, GAMMA, SIZES, batches
+from scale.launch import launch
 
 from refbn import BatchNorm
 
