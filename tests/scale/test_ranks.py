@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from scale.cases import BETA, CHANNELS, CULPRIT, GAMMA, SIZES, batches
-from scale.launch import launch
 
 from refbn import BatchNorm
+from scale.cases import BETA, CHANNELS, CULPRIT, GAMMA, SIZES, batches
+from scale.launch import launch
 
 EXACT = 1e-12  # float64; values of a few units, sums of up to some hundred of them
 
