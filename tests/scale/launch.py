@@ -1,4 +1,4 @@
-"""Start a case of cases.py under real ranks, and collect what each of them found."""
+"""Start a program under real ranks, and collect what each of them found."""
 
 import os
 import pickle
@@ -28,14 +28,22 @@ class Ended:
 
 
 def launch(case, size, folder):
-    """Run a case on so many ranks, and return how it ended. It never hangs.
+    """Run a case of cases.py on so many ranks, and return how it ended."""
+    done = start("cases.py", size, case, folder)
+    files = [folder / f"{rank}.pickle" for rank in range(size)]
+    found = [pickle.loads(f.read_bytes()) if f.exists() else None for f in files]  # noqa: S301
+    return Ended(done.returncode, done.stdout, found)
+
+
+def start(program, size, *arguments):
+    """Run a program of this folder on so many ranks, and return its process. It never hangs.
 
     `-m mpi4py` ends all ranks where one ends with an error of its own. Of ranks that end in another
     way, the launcher tells the codes.
     """
-    program = [sys.executable, "-m", "mpi4py", str(HERE / "cases.py"), case, str(folder)]
-    done = subprocess.run(
-        [MPIEXEC, "-print-all-exitcodes", "-n", str(size), *program],
+    command = [sys.executable, "-m", "mpi4py", str(HERE / program), *map(str, arguments)]
+    return subprocess.run(
+        [MPIEXEC, "-print-all-exitcodes", "-n", str(size), *command],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -43,6 +51,3 @@ def launch(case, size, folder):
         timeout=LIMIT + 10,  # if the launcher hangs itself
         env={**os.environ, "MPIEXEC_TIMEOUT": str(LIMIT)},
     )
-    files = [folder / f"{rank}.pickle" for rank in range(size)]
-    found = [pickle.loads(f.read_bytes()) if f.exists() else None for f in files]  # noqa: S301
-    return Ended(done.returncode, done.stdout, found)
