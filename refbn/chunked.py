@@ -79,7 +79,10 @@ def chunked_moments(
     """
     _check_chunked(x)
     axes = np.lib.array_utils.normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim)
-    return _merged(_of_chunks(x, axes, where), axes)
+    table = _merged(_of_chunks(x, axes, where), axes)
+    # optimised now, each result would get chunks of its own, and two of them read the data twice
+    parts = table.to_delayed(optimize_graph=False).tolist()
+    return _dask().delayed(_to_moments, pure=True)(parts)
 
 
 def chunked_population_statistics(
@@ -125,7 +128,7 @@ def chunked_population_statistics(
     Moments(*np.full((3, 1), 2.0)).var(ddof)  # a ddof that cannot be fails before a long run
     parts = _of_chunks(x, axes)
     finite = parts.map_blocks(_refuse_what_is_not_finite, meta=_nothing(x.ndim))
-    total = _merged(finite, axes).compute()
+    total = _to_moments(_merged(finite, axes).compute())
     number = math.prod(x.numblocks[axis] for axis in axes)
     return RunningStatistics(total.mean, total.var(ddof), number)
 
@@ -133,12 +136,19 @@ def chunked_population_statistics(
 def _of_chunks(x: Any, axes: Axes, where: npt.ArrayLike | None = None) -> Any:
     """Return a Dask array whose chunks are Moments, each where the chunk was that it is of."""
     da = _dask().array
-    pairs = [x, range(x.ndim)]
+    arrays = [x]
     if where is not None:
         mask = da.asarray(where)
         check_mask(mask.dtype, mask.shape, x.shape)
-        pairs += [mask, range(mask.ndim)]  # blockwise cuts both into the same chunks
+        arrays = [_without_empty_beside_one(array) for array in (x, mask)]
+    pairs = [each for array in arrays for each in (array, range(array.ndim))]
+    # blockwise cuts array and mask into the same chunks
     return da.blockwise(_of_chunk, range(x.ndim), *pairs, axes=axes, meta=_nothing(x.ndim))
+
+
+def _without_empty_beside_one(x: Any) -> Any:
+    """Return an array with one chunk on axes of length 1; Dask broadcasts to each of several."""
+    return x.rechunk({axis: 1 for axis, length in enumerate(x.shape) if length == 1})
 
 
 def _of_chunk(x: Array, where: Array | None = None, *, axes: Axes) -> Moments:
@@ -160,9 +170,8 @@ def _refuse_what_is_not_finite(part: Moments, block_id: tuple[int, ...]) -> Mome
 
 
 def _merged(parts: Any, axes: Axes) -> Any:
-    """Return the moments of all chunks together, lazily, by a reduction in the shape of a tree."""
-    dask = _dask()
-    table = dask.array.reduction(
+    """Return the moments of all chunks together as a Dask array, by a reduction that is a tree."""
+    return _dask().array.reduction(
         parts,
         chunk=_as_it_is,
         combine=_merge,
@@ -172,7 +181,6 @@ def _merged(parts: Any, axes: Axes) -> Any:
         concatenate=False,
         meta=_nothing(parts.ndim - len(axes)),
     )
-    return dask.delayed(_to_moments, pure=True)(table)
 
 
 def _as_it_is(part: Moments, **_: Any) -> Moments:
@@ -193,7 +201,9 @@ def _merge_to_table(parts: Any, **_: Any) -> Array:
     return table
 
 
-def _to_moments(table: Array) -> Moments:
+def _to_moments(parts: Any) -> Moments:
+    """Return the moments of a table, or of parts of one in lists in lists, one for each axis."""
+    table = np.block(parts)
     return Moments(table["count"], table["mean"], table["m2"])
 
 
