@@ -19,6 +19,8 @@
 # make conformance
 #              compare refbn with its peers, and run the tests of others on it; WRITE=1 also writes
 #              refbn/conformance.json, which the pages about it are made from
+# make scale   batch norm over the ranks of a real MPI, statistics on a cluster of Dask, and what
+#              synchronising costs here; WRITE=1 also writes what the pages about it show
 # make bench   time refbn beside its peers, about two minutes; PAGE=docs/reference/benchmark.md
 #              also writes the page
 # make mutants change one place of the package after the other, and see that a test fails; an hour.
@@ -53,7 +55,7 @@ NEWEST := .venv-newest/$(BIN)/python
 CHECKERS := $(if $(shell command -v npm 2>/dev/null),tests/site/node_modules/.installed)
 INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve preview site page check changes wheel newest lock conformance bench mutants clean
+.PHONY: serve preview site page check changes wheel newest lock conformance scale bench mutants clean
 .DEFAULT_GOAL := site
 .DELETE_ON_ERROR:
 
@@ -95,6 +97,10 @@ conformance: export JAX_ENABLE_X64 := 1
 conformance: export TF_CPP_MIN_LOG_LEVEL := 3
 conformance:
 	$(PEERS) -m pytest tests/conformance $(if $(WRITE),--write-results)
+
+scale: export PYTHONPATH := tests
+scale: .venv/installed
+	$(PY) -m pytest tests/scale $(if $(WRITE),--write-results)
 
 bench: export KERAS_BACKEND := numpy
 bench:

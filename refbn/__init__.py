@@ -16,7 +16,8 @@ variance. Training is normalising with the batch's own moments; everything else 
 - [`refbn.folding`][refbn.folding]: put an inference batch norm into the layer beside it.
 - [`refbn.family`][refbn.family]: layer, instance, group and RMS norm.
 - [`refbn.variants`][refbn.variants]: ghost batches, batch renormalisation, weight normalisation.
-- [`refbn.sync`][refbn.sync]: one batch norm over the batches of several workers.
+- [`refbn.sync`][refbn.sync]: one batch norm over the batches of several workers;
+  [`SyncBatchNorm`][refbn.SyncBatchNorm] is the layer.
 - [`refbn.chunked`][refbn.chunked]: the statistics of a Dask array, which need not fit into memory.
 - [`refbn.conventions`][refbn.conventions]: how the frameworks differ, as data; converts their
   states.
@@ -55,6 +56,7 @@ from refbn.running import population_statistics as population_statistics
 from refbn.sync import sync_batch_norm_backward as sync_batch_norm_backward
 from refbn.sync import sync_batch_norm_train as sync_batch_norm_train
 from refbn.sync import sync_moments as sync_moments
+from refbn.sync_layer import SyncBatchNorm as SyncBatchNorm
 from refbn.transform import Cache as Cache
 from refbn.transform import Gradients as Gradients
 from refbn.transform import batch_norm_backward as batch_norm_backward

@@ -243,15 +243,9 @@ class BatchNorm:
                 the new running statistics would not be finite, or a mask is given in evaluation
                 or to a frozen layer.
         """
-        shape, axis = np.shape(x), self.channel_axis
-        if -len(shape) <= axis < len(shape) and shape[axis] != self.channels:
-            raise ValueError(
-                f"this layer has {self.channels} channels; got {shape[axis]} along "
-                f"channel_axis={axis} of x.shape={shape}. "
-                "Make a layer with as many channels, or with another channel_axis."
-            )
         if self.training and not self.frozen:
             return self._train(x, where)
+        self._check_channels(x)
         if where is not None:
             raise ValueError(
                 "where is for training, where it keeps values out of the statistics; got a mask in "
@@ -378,10 +372,23 @@ class BatchNorm:
         self.load_state_dict(state)
 
     def _train(self, x: npt.ArrayLike, where: npt.ArrayLike | None) -> Array:
+        self._check_channels(x)
         y, cache = batch_norm_train(x, self.gamma, self.beta, where=where, **self._how)
-        self.running = self._update(self.running, cache.moments)  # the first change of state
-        self.moments, self._backward = cache.moments, partial(batch_norm_backward, cache=cache)
+        self._follow(cache.moments, partial(batch_norm_backward, cache=cache))
         return y
+
+    def _check_channels(self, x: npt.ArrayLike) -> None:
+        shape, axis = np.shape(x), self.channel_axis
+        if -len(shape) <= axis < len(shape) and shape[axis] != self.channels:
+            raise ValueError(
+                f"this layer has {self.channels} channels; got {shape[axis]} along "
+                f"channel_axis={axis} of x.shape={shape}. "
+                "Make a layer with as many channels, or with another channel_axis."
+            )
+
+    def _follow(self, moments: Moments, backward: Callable[[npt.ArrayLike], Gradients]) -> None:
+        self.running = self._update(self.running, moments)  # the first change of state
+        self.moments, self._backward = moments, backward
 
     def _infer(self, x: npt.ArrayLike) -> Array:
         x = as_floating("x", x).copy()  # backward must see what forward saw

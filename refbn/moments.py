@@ -64,6 +64,10 @@ class Moments:
                 "Moments.of makes them from an array."
             )
 
+    def __reduce__(self) -> tuple[type[Moments], tuple[Array, Array, Array]]:
+        """Be made anew where a pickle is read, so that the fields are read-only there too."""
+        return Moments, (self.count, self.mean, self.m2)
+
     @classmethod
     def empty(cls) -> Moments:
         """Return the moments of no values at all: merging them with others changes nothing.

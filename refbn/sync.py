@@ -1,55 +1,32 @@
 r"""Batch norm over the shards of several workers, as if one worker had the whole batch.
 
 Statistics over workers need no algorithm of their own. [`Moments`][refbn.Moments] merge, whatever
-the sizes of the shards, so each worker sends the moments of its shard and merges what all of them
-sent. Going back, two sums over the whole batch are wanted, and sums add up. Averages do not: equal
-weights for unequal shards are wrong, and a mean of variances, or of inverse standard deviations,
-forgets how far apart the shards lie.
+the sizes of the shards, so the forward pass is one reduction of the moments of the shards. Going
+back, two sums over the whole batch are wanted, and sums add up: one more reduction. Averages do
+not: equal weights for unequal shards are wrong, and a mean of variances, or of inverse standard
+deviations, forgets how far apart the shards lie.
 
-A communicator is anything with the lower-case `allreduce` of mpi4py, such as
-`mpi4py.MPI.COMM_WORLD`; mpi4py itself is never imported. That method adds Python objects with `+`.
-All that is sent here are lists of length 1, whose sum is one list with an entry for each worker.
-Three things come of it, none of which the upper-case `Allreduce`, a sum of buffers, can offer:
-
-- Moments are merged, not added, so nothing is lost where the means are large.
-- All workers merge the same numbers in the same order, so their results agree to the last bit. MPI
-  only advises that a sum of buffers should.
-- An error on one worker is sent like a result, and raised on all of them. Else the others would
-  wait for ever.
-
-The price is that a worker receives a few numbers per channel from *each* of the others.
+[`refbn.exchange`][refbn.exchange] says what a communicator is, and how an error on one worker, or
+workers that disagree, become the same error on all of them before anything has changed.
 
 Every worker must make the same calls in the same order, with an empty shard too. A worker that does
-not call, or is stopped, leaves the others waiting. `gamma`, `beta` and `eps` must be the same on
-all workers, as the gradient is that of *one* batch norm; this is not checked.
+not call leaves the others waiting; so start MPI's by `mpiexec -n 4 python -m mpi4py program.py`,
+which ends all of them when one has an error of its own. `gamma` and `beta` must be the same on all
+workers, as the gradient is that of *one* batch norm; this is not checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import reduce
-from typing import Any, Protocol
+from operator import add
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from refbn.axes import Array, as_floating, as_mask, check_eps, per_channel, reduced_axes
+from refbn.exchange import Communicator, merged, told
 from refbn.moments import Moments
 from refbn.transform import Cache, Gradients, gradient_sums, gradient_with, train_with
-
-
-class Communicator(Protocol):
-    """What is asked of a communicator: a part of mpi4py's."""
-
-    def allreduce(self, sendobj: Any, /) -> Any:
-        """Wait for all workers, and return the sum of what they sent, in the order of their ranks.
-
-        Args:
-            sendobj: A list, which can be pickled.
-
-        Returns:
-            The sum, by `+`.
-        """
 
 
 def sync_moments(moments: Moments, communicator: Communicator) -> Moments:
@@ -58,27 +35,37 @@ def sync_moments(moments: Moments, communicator: Communicator) -> Moments:
     Args:
         moments: Moments of this worker's shard, each field of shape `(C,)`. They may be of no
             values at all.
-        communicator: Anything with mpi4py's `allreduce`.
+        communicator: Anything with mpi4py's `rank` and `allreduce`.
 
     Returns:
         Moments of the whole batch, to the last bit the same on every worker.
 
     Raises:
+        TypeError: If the communicator is none, or, on every worker, if one passes no Moments.
         ValueError: On every worker, if they have different numbers of channels.
 
     Examples:
         This worker has 1 and 3, and the communicator plays another one that has 5 and 7:
 
+        >>> from refbn.exchange import Part
         >>> class WithAnother:
-        ...     def allreduce(self, parts):
-        ...         return [*parts, Moments.of([[5.0], [7.0]], axis=0)]
+        ...     rank = 0
+        ...     def allreduce(self, part, op):
+        ...         return op(part, Part(1, part.terms, Moments.of([[5.0], [7.0]], axis=0)))
         >>> sync_moments(Moments.of([[1.0], [3.0]], axis=0), WithAnother())
         Moments(count=array([4]), mean=array([4.]), m2=array([20.]))
 
     References:
         Chan, Golub and LeVeque (1979), equation 2.1.
     """
-    return _merged(_exchange(lambda: moments, communicator)[1])
+    with told(communicator):
+        if not isinstance(moments, Moments):
+            raise TypeError(
+                f"sync_moments() takes the Moments of a shard; got {type(moments).__name__}. "
+                "Moments.of makes them from an array."
+            )
+    terms = {"call": "sync_moments", "number of channels": moments.mean.size}
+    return cast(Moments, merged(moments, terms, communicator))
 
 
 def sync_batch_norm_train(
@@ -98,15 +85,19 @@ def sync_batch_norm_train(
 
     The inner sums run over the shard of worker \(k\), the outer ones over all workers. So the
     shards' outputs together are what [`batch_norm_train`][refbn.batch_norm_train] makes of the
-    shards together. Shards may differ in everything but the channels, also in how many values a
-    mask leaves them. Running statistics made from `cache.moments` are the same on every worker.
+    shards together. Shards may differ in their length and in how many values a mask leaves them.
+    Running statistics made from `cache.moments` are the same on every worker.
+
+    Alone, `batch_norm_train` lets NaN and Inf pass: they stay in their channel, where you see them
+    beside the input that they came from. Here every worker would get them, and none could tell
+    where from. So a shard that has them is refused, and the error names its worker.
 
     Args:
-        x: Shard of shape `(N, C)` to `(N, C, *spatial)` in any order of axes; floating. `N` may
-            be 0: that worker still takes part.
+        x: Shard of shape `(N, C)` to `(N, C, *spatial)` in any order of axes; floating, of the
+            same dtype on all workers. `N` may be 0: that worker still takes part.
         gamma: Scale \(\gamma\), shape `(C,)`; None leaves it out.
         beta: Shift \(\beta\), shape `(C,)`; None leaves it out.
-        communicator: Anything with mpi4py's `allreduce`.
+        communicator: Anything with mpi4py's `rank` and `allreduce`.
         eps: \(\varepsilon\), in the square of the unit of `x`; not negative.
         channel_axis: The axis of `x` that holds the channels.
         where: Booleans that broadcast to the shape of `x`, True at the values that count.
@@ -117,43 +108,48 @@ def sync_batch_norm_train(
         the whole batch.
 
     Raises:
-        TypeError: On every worker, if an array of one worker is not floating, or its `where` not
-            boolean.
+        TypeError: If the communicator is none; on every worker, if an array of one worker is not
+            floating, or its `where` not boolean.
         ValueError: On every worker, if a shape on one of them does not fit, its `eps` is negative,
-            they have different numbers of channels, a channel has no values on any of them, or
-            one is constant on all of them and `eps` is 0.
+            or its shard has NaN or Inf; if they differ in the number of channels, the dtype or
+            `eps`; if a channel has no values on any of them, or one is constant on all of them
+            and `eps` is 0.
 
     Examples:
         This worker has a 1, and the communicator plays another one that has a 3:
 
+        >>> from refbn.exchange import Part
         >>> class WithAnother:
-        ...     def allreduce(self, parts):
-        ...         return [*parts, Moments.of([[3.0]], axis=0)]
+        ...     rank = 0
+        ...     def allreduce(self, part, op):
+        ...         return op(part, Part(1, part.terms, Moments.of([[3.0]], axis=0)))
         >>> y, cache = sync_batch_norm_train([[1.0]], communicator=WithAnother(), eps=0.0)
         >>> y
         array([[-1.]])
     """
-
-    def checked_moments() -> Moments:
-        # all that could fail on one worker alone fails here, where the others hear of it
+    with told(communicator):  # all that could fail on one worker alone
         array = as_floating("x", x)
-        axis = reduced_axes(array.shape, channel_axis)
+        axis, mask = reduced_axes(array.shape, channel_axis), as_mask(where, array.shape)
         for name, value in (("gamma", gamma), ("beta", beta)):
             if value is not None:
                 per_channel(name, value, array.shape, channel_axis)
         check_eps(eps)
-        return Moments.of(array, axis, as_mask(where, array.shape))
-
-    own, parts = _exchange(checked_moments, communicator)
-    moments = _merged(parts)
+        own = Moments.of(array, axis, mask)
+        _check_finite(own)
+    terms = {
+        "call": "sync_batch_norm_train",
+        "number of channels": own.mean.size,
+        "dtype": array.dtype.name,
+        "eps": float(eps),
+    }
+    moments = merged(own, terms, communicator)
     if np.any(moments.count == 0):
         raise ValueError(
             "training needs at least 1 value per channel on all workers together; "
             f"got none in channels {np.flatnonzero(moments.count == 0).tolist()}. "
             "One worker may have none, but not all: leave this batch out on every worker."
         )
-    x = np.asarray(x)
-    return train_with(moments, own, x, gamma, beta, eps, channel_axis, as_mask(where, x.shape))
+    return train_with(moments, own, array, gamma, beta, eps, channel_axis, mask)
 
 
 @np.errstate(invalid="ignore")  # Inf on one worker and -Inf on another
@@ -172,6 +168,9 @@ def sync_batch_norm_backward(
     Every other layer's parameters leave such a sum to the training loop, which would count these
     \(K\) times on \(K\) workers if they were summed here.
 
+    NaN and Inf in `dy` pass, to every worker: training in half precision looks for them, to leave
+    out a step whose gradient overflowed.
+
     Args:
         dy: Gradient of the loss with respect to `y`, of the shape of `y`; floating.
         cache: What the forward pass returned beside `y`.
@@ -182,7 +181,8 @@ def sync_batch_norm_backward(
         `gamma` and `beta`.
 
     Raises:
-        TypeError: On every worker, if `dy` of one is not floating, or its `cache` no Cache.
+        TypeError: If the communicator is none; on every worker, if `dy` of one is not floating, or
+            its `cache` no Cache.
         ValueError: On every worker, if `dy` of one is not of the shape of its `y`, its shard is
             not what it was, or the workers are not those of the forward pass.
 
@@ -190,49 +190,49 @@ def sync_batch_norm_backward(
         One worker alone receives what it sent, and the gradients are those of its batch:
 
         >>> class Alone:
-        ...     def allreduce(self, parts):
-        ...         return parts
+        ...     rank = 0
+        ...     def allreduce(self, part, op):
+        ...         return part
         >>> x, gamma, beta = [[0.0], [1.0], [2.0]], [1.0], [0.0]
         >>> y, cache = sync_batch_norm_train(x, gamma, beta, communicator=Alone())
         >>> sync_batch_norm_backward([[1.0], [0.0], [0.0]], cache, Alone()).beta
         array([1.])
     """
-    (dgamma, dbeta, *_), parts = _exchange(
-        lambda: (*gradient_sums(dy, cache), cache.own.count, cache.moments.count), communicator
-    )
-    all_dgamma, all_dbeta, n, _ = (reduce(np.add, each) for each in zip(*parts, strict=True))
-    expected = [count.tolist() for *_, count in parts]
-    if expected != [n.tolist()] * len(parts):
+    with told(communicator):
+        own = _Sums(*gradient_sums(dy, cache), int(cache.own.count.sum()))
+    n = int(cache.moments.count.sum())
+    terms = {"call": "sync_batch_norm_backward", "number of values in the forward pass": n}
+    whole = merged(own, terms, communicator)
+    if whole.values != n:
         raise ValueError(
-            "the workers must be those of the forward pass, each with the cache it got there; "
-            f"got parts of {n.tolist()} values per channel for forward passes over {expected}. "
+            "the workers must be those of the forward pass; got parts of "
+            f"{whole.values} values together, for a forward pass over {n}. "
             "Pass the cache of sync_batch_norm_train, and the same communicator."
         )
-    dx = gradient_with(all_dgamma, all_dbeta, dy, cache)
-    return Gradients(dx, None if cache.gamma is None else dgamma, dbeta if cache.has_beta else None)
+    return Gradients(
+        x=gradient_with(whole.dgamma, whole.dbeta, dy, cache),
+        gamma=None if cache.gamma is None else own.dgamma,
+        beta=own.dbeta if cache.has_beta else None,
+    )
 
 
-def _exchange(part: Callable[[], Any], communicator: Communicator) -> tuple[Any, list[Any]]:
-    """Return what this worker makes, and what all make; or raise on all what one raised."""
-    try:
-        mine = part()
-    except Exception as error:
-        communicator.allreduce([error])
-        raise
-    parts = communicator.allreduce([mine])
-    for rank, theirs in enumerate(parts):
-        if isinstance(theirs, Exception):
-            theirs.add_note(f"It was raised on worker {rank}. The others only heard of it.")
-            raise theirs
-    return mine, parts
+class _Sums(NamedTuple):
+    """The two sums over a shard that gradients are made of, and how many values it has."""
+
+    dgamma: Array
+    dbeta: Array
+    values: int
+
+    def merge(self, other: _Sums) -> _Sums:
+        return _Sums(*map(add, self, other))
 
 
-def _merged(parts: list[Moments]) -> Moments:
-    """Return the moments of all shards, merged in the order of the workers."""
-    shapes = [part.mean.shape for part in parts]
-    if len(set(shapes)) > 1:
+def _check_finite(own: Moments) -> None:
+    """Raise a ValueError if a shard would make the statistics of all workers NaN or infinite."""
+    odd = ~(np.isfinite(own.mean) & np.isfinite(own.m2))
+    if odd.any():
         raise ValueError(
-            f"all workers must have the same channels; got moments of shapes {shapes}, in the "
-            "order of the workers. Look for another layout, or another channel_axis, on one."
+            "a shard must be finite, as its statistics go to all workers; "
+            f"got NaN, Inf or squares that overflow in channels {np.flatnonzero(odd).tolist()}. "
+            "Look for the layer before this one that made them, or mask them out by where."
         )
-    return reduce(Moments.merge, parts, Moments.empty())

@@ -1,11 +1,9 @@
 """Statistics and gradients over workers: K shards are one batch, whatever their sizes."""
 
-import contextvars
 import pickle
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from functools import partial, reduce
+from functools import partial
+from types import SimpleNamespace
 
 import mpmath
 import numpy as np
@@ -13,10 +11,12 @@ import pytest
 from helpers import whole
 from hypothesis import given
 from hypothesis import strategies as st
+from workers import HEARD, Team, cut, together
 
 from refbn import (
     Moments,
     RunningStatistics,
+    SyncBatchNorm,
     batch_norm_backward,
     batch_norm_infer,
     batch_norm_jvp,
@@ -28,60 +28,6 @@ from refbn.sync import sync_batch_norm_backward, sync_batch_norm_train, sync_mom
 
 U = 2.0**-53  # unit round-off of float64: the relative error of one operation
 SIZES = [(5,), (10, 27, 43, 20), (0, 7, 0, 1), (1, 1, 1), (3, 0), (64, 1)]
-HEARD = "It was raised on worker {}. The others only heard of it."
-
-
-class Team:
-    """Workers in threads. What one sends is pickled, and added up two by two, as mpi4py does it."""
-
-    def __init__(self, size):
-        self.sent = [None] * size
-        self.barrier = threading.Barrier(size, timeout=30)  # a deadlock fails, it does not hang
-
-    def member(self, rank):
-        return Member(self, rank)
-
-    def run(self, work, *arguments):
-        """Return what `work(communicator, *arguments of the rank)` returns or raises, by rank."""
-        with ThreadPoolExecutor(len(self.sent)) as pool:
-            futures = [  # each thread inherits what NumPy does about floating-point errors
-                pool.submit(contextvars.copy_context().run, work, self.member(rank), *mine)
-                for rank, mine in enumerate(zip(*arguments, strict=True))
-            ]
-        return [future.exception() or future.result() for future in futures]
-
-
-class Member:
-    """A communicator with no more of mpi4py's interface than is asked for."""
-
-    def __init__(self, team, rank):
-        self.team, self.rank = team, rank
-
-    def allreduce(self, sendobj):
-        team = self.team
-        team.sent[self.rank] = pickle.dumps(sendobj)
-        if team.barrier.wait() == 0:  # one of them
-            team.sent[0] = pickle.dumps(total([pickle.loads(sent) for sent in team.sent]))  # noqa: S301
-        team.barrier.wait()
-        received = pickle.loads(team.sent[0])  # noqa: S301
-        team.barrier.wait()
-        return received
-
-
-def total(values):
-    """Return the sum of neighbours, then of neighbouring sums, and so on."""
-    while len(values) > 1:
-        values = [reduce(lambda a, b: a + b, values[i : i + 2]) for i in range(0, len(values), 2)]
-    return values[0]
-
-
-def together(work, *arguments):
-    """Return the results of all workers, or raise what one of them raised."""
-    results = Team(len(arguments[0])).run(work, *arguments)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-    return results
 
 
 def training(x, gamma=None, beta=None, where=None, **options):
@@ -101,11 +47,6 @@ def going_back(dy, caches):
     return together(
         lambda communicator, dy, c: sync_batch_norm_backward(dy, c, communicator), dy, caches
     )
-
-
-def cut(array, sizes, axis=0):
-    """Return copies of the parts of an array that have these lengths."""
-    return [part.copy() for part in np.split(array, np.cumsum(sizes)[:-1], axis=axis)]
 
 
 def of(*values):
@@ -370,11 +311,11 @@ def test_the_channels_may_lie_anywhere(channel_axis, rng):
     np.testing.assert_allclose(dx, expected.x, rtol=0, atol=100 * U)
 
 
-def test_workers_may_differ_in_all_but_the_channels(rng):
-    """Shards of other lengths, dtypes and layouts, masked or not, have their values merged."""
+def test_shards_may_differ_in_length_layout_and_mask(rng):
+    """Shards of other lengths and layouts, masked or not, have their values merged."""
     shards = [
         rng.standard_normal((2, 3, 5)),
-        rng.standard_normal((4, 3)).astype(np.float32),
+        rng.standard_normal((4, 3)),
         np.asfortranarray(rng.standard_normal((1, 3, 2, 2))),
     ]
     masks = [None, rng.random((4, 1)) < 0.7, None]
@@ -383,11 +324,42 @@ def test_workers_may_differ_in_all_but_the_channels(rng):
     everything = np.concatenate(values)
     ys, caches = training(shards, where=masks)
     for x, y, cache, mask in zip(shards, ys, caches, masks, strict=True):
-        assert (y.shape, y.dtype) == (x.shape, x.dtype)
+        assert y.shape == x.shape
         var = everything.var(axis=0)
         np.testing.assert_allclose(cache.moments.var(), var, rtol=100 * U)
         same = batch_norm_infer(x, cache.moments.mean, cache.moments.var())
         np.testing.assert_array_equal(y, same if mask is None else np.where(mask, same, 0))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_one_reduction_forward_and_one_backward(size, rng):
+    """However many workers there are, each pass is one call of allreduce."""
+    team, x = Team(size), list(rng.standard_normal((size, 4, 3)))
+    caches = [
+        cache for _, cache in team.run(lambda c, x: sync_batch_norm_train(x, communicator=c), x)
+    ]
+    assert team.calls == 1
+    team.run(lambda c, dy, cache: sync_batch_norm_backward(dy, cache, c), x, caches)
+    assert team.calls == 2
+
+
+def test_what_is_sent_does_not_grow_with_the_workers(rng):
+    """What is left of sixteen parts is as long as each of them: moments are merged, not collected."""
+    lengths = []
+
+    def work(communicator, x):
+        def op(a, b):
+            lengths.append(len(pickle.dumps(both := a.merge(b))))
+            return both
+
+        own = SimpleNamespace(rank=communicator.rank)
+        own.allreduce = lambda part, _: communicator.allreduce(part, op)
+        return sync_batch_norm_train(x, communicator=own)[1]
+
+    together(work, list(rng.standard_normal((16, 4, 100))))
+    assert len(lengths) == 15
+    assert len(set(lengths)) == 1
+    assert lengths[0] < 3 * 8 * 100 + 1000  # three numbers for each channel, and the terms
 
 
 def test_the_gradients_of_the_parameters_are_this_shards(rng):
@@ -425,10 +397,10 @@ def test_a_constant_shard_far_from_the_others_is_not_taken_for_changed(n, rng):
 
 def test_an_empty_shard_takes_part(rng):
     """A worker without samples gets an empty output and gradient, and the statistics of the others."""
-    x, empty = rng.standard_normal((4, 3, 2)), np.zeros((0, 3, 2), np.float32)
+    x, empty = rng.standard_normal((4, 3, 2)), np.zeros((0, 3, 2))
     (y, _), caches = training([empty, x], np.ones(3), np.ones(3))
     gradients, _ = going_back([empty, x], caches)
-    assert (y.shape, y.dtype, gradients.x.shape) == ((0, 3, 2), np.float32, (0, 3, 2))
+    assert y.shape == gradients.x.shape == (0, 3, 2)
     assert gradients.gamma.tolist() == gradients.beta.tolist() == [0.0] * 3
     assert bits(caches[0].moments) == bits(Moments.of(x, axis=(0, 2)))
 
@@ -443,18 +415,31 @@ def test_a_channel_that_one_worker_has_only(rng):
     np.testing.assert_allclose(two.moments.mean[1], x[1, :, 1].mean(), rtol=0, atol=10 * U)
 
 
-def test_what_is_not_finite_stays_in_its_channel(rng):
-    """NaN on one worker makes its channel NaN on all of them, and leaves the others as they were."""
-    shards = cut(rng.standard_normal((9, 2)), (4, 5))
-    clean = [y[:, 1] for y in next(training(shards))]
-    shards[0][2, 0] = np.nan
-    ys, caches = training(shards)
-    assert all(np.isnan(y[:, 0]).all() for y in ys)
-    for y, expected in zip(ys, clean, strict=True):
-        np.testing.assert_array_equal(y[:, 1], expected)
-    for gradients in going_back(shards, caches):
-        assert np.isnan(gradients.x[:, 0]).all()
-        assert np.isfinite(gradients.x[:, 1]).all()
+@pytest.mark.parametrize("culprit", [0, 1])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e200])
+def test_what_is_not_finite_is_refused_on_every_worker(culprit, value, rng):
+    """NaN on one worker would be everybody's: all are told which worker has it, and where."""
+    x = rng.standard_normal((3, 4, 2))
+    x[culprit, 2, 1] = value
+    with np.errstate(over="ignore"):  # what the square of 1e200 does is not what is tried here
+        errors = Team(3).run(lambda c, x: sync_batch_norm_train(x, communicator=c), x)
+    message = (
+        "a shard must be finite, as its statistics go to all workers; "
+        "got NaN, Inf or squares that overflow in channels [1]. "
+        "Look for the layer before this one that made them, or mask them out by where."
+    )
+    assert [(type(e), str(e)) for e in errors] == [(ValueError, message)] * 3
+    notes = [getattr(error, "__notes__", []) for error in errors]
+    assert notes == [[] if rank == culprit else [HEARD.format(culprit)] for rank in range(3)]
+
+
+def test_what_is_not_finite_may_be_masked_out(rng):
+    """What the mask leaves out may be anything, as on one worker."""
+    x = rng.standard_normal((2, 4, 2))
+    x[0, 2, 1] = np.nan
+    _, (cache, _) = training(list(x), where=[~np.isnan(part) for part in x])
+    assert cache.moments.count.tolist() == [8, 7]
+    assert np.isfinite(cache.moments.m2).all()
 
 
 def test_infinite_gradients_add_up_without_a_warning(rng):
@@ -561,18 +546,70 @@ def test_an_error_in_the_backward_pass_is_raised_on_all(culprit, rng):
         assert errors[1 - culprit].__notes__ == [HEARD.format(culprit)]
 
 
-def test_workers_with_other_channels_are_refused(rng):
+OTHER = {
+    "channels": ({"x": np.ones((2, 1))}, "number of channels; got {} on worker {}", (2, 1)),
+    "dtype": ({"x": np.ones((2, 2), np.float32)}, "dtype; got {} on worker {}", ("float64", "float32")),
+    "empty": ({"x": np.ones((0, 2), np.float32)}, "dtype; got {} on worker {}", ("float64", "float32")),
+    "eps": ({"eps": 1e-3}, "eps; got {} on worker {}", (1e-5, 1e-3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("culprit", [0, 1, 2, 4])
+@pytest.mark.parametrize("other", OTHER.values(), ids=OTHER)
+def test_workers_that_disagree_are_told_on_what(culprit, other):
+    """Other channels would broadcast, another dtype or epsilon be another batch norm: all refuse."""
+    change, start, (usual, odd) = other
+    good = {"x": [[1.0, 2.0], [3.0, 5.0]]}
+    given_ = [{**good, **(change if rank == culprit else {})} for rank in range(5)]
+    errors = Team(5).run(lambda c, mine: sync_batch_norm_train(communicator=c, **mine), given_)
+    one, two = {0: (0, 1), 1: (0, 1), 2: (2, 3), 4: (0, 4)}[culprit]  # the first two that meet
+    first, second = (odd, usual) if culprit == one else (usual, odd)
+    start = (
+        f"all workers must have the same {start.format(first, one)} and {second} on worker {two}. "
+    )
+    assert {type(error) for error in errors} == {ValueError}
+    assert len({str(error) for error in errors}) == 1
+    assert str(errors[0]).startswith(start)
+
+
+def test_moments_of_other_channels_are_refused(rng):
     """Moments of 1 and of 3 channels would broadcast; they are refused, on every worker."""
     x = [rng.standard_normal((4, 3)), rng.standard_normal((4, 1))]
     message = (
-        "all workers must have the same channels; got moments of shapes [(3,), (1,)], in the "
-        "order of the workers. Look for another layout, or another channel_axis, on one."
+        "all workers must have the same number of channels; got 3 on worker 0 and 1 on worker 1. "
+        "Look for another layout, or another channel_axis, on one."
     )
-    for errors in (
-        Team(2).run(lambda c, x: sync_batch_norm_train(x, communicator=c), x),
-        Team(2).run(lambda c, x: sync_moments(Moments.of(x, axis=0), c), x),
-    ):
-        assert [(type(e), str(e)) for e in errors] == [(ValueError, message)] * 2
+    errors = Team(2).run(lambda c, x: sync_moments(Moments.of(x, axis=0), c), x)
+    assert [(type(e), str(e)) for e in errors] == [(ValueError, message)] * 2
+
+
+def test_what_is_no_moments_is_refused_on_every_worker():
+    """An array in the place of moments is named by its type."""
+    message = (
+        "sync_moments() takes the Moments of a shard; got ndarray. "
+        "Moments.of makes them from an array."
+    )
+    errors = Team(2).run(lambda c, x: sync_moments(x, c), [of(1.0), np.ones(1)])
+    assert [(type(e), str(e)) for e in errors] == [(TypeError, message)] * 2
+
+
+def test_workers_that_make_different_calls_are_told(rng):
+    """One that goes back while another goes forward is an error of both, not a wrong number."""
+    x = rng.standard_normal((2, 4, 1))
+    _, caches = training(list(x))
+
+    def work(communicator, x, cache):
+        if communicator.rank == 0:
+            return sync_batch_norm_train(x, communicator=communicator)
+        return sync_batch_norm_backward(x, cache, communicator)
+
+    message = (
+        "all workers must have the same call; got sync_batch_norm_train on worker 0 and "
+        "sync_batch_norm_backward on worker 1. "
+        "All workers must make the same calls in the same order, with empty shards too."
+    )
+    errors = Team(2).run(work, list(x), caches)
+    assert [(type(e), str(e)) for e in errors] == [(ValueError, message)] * 2
 
 
 def test_going_back_with_others_than_forward_is_refused(rng):
@@ -580,22 +617,61 @@ def test_going_back_with_others_than_forward_is_refused(rng):
     x = rng.standard_normal((3, 4, 1))
     _, caches = training(list(x))
     alone = batch_norm_train(x[0])[1]
+    remedy = "Pass the cache of sync_batch_norm_train, and the same communicator."
 
-    def refused(caches, n, over):
-        message = (
-            "the workers must be those of the forward pass, each with the cache it got there; "
-            f"got parts of {[n]} values per channel for forward passes over {over}. "
-            "Pass the cache of sync_batch_norm_train, and the same communicator."
-        )
+    def refused(caches, message):
         work = partial(sync_batch_norm_backward, x[0])
-        for error in Team(len(caches)).run(lambda c, cache: work(cache, c), caches):
-            with pytest.raises(ValueError, match=whole(message)):
-                raise error
+        errors = Team(len(caches)).run(lambda c, cache: work(cache, c), caches)
+        assert [(type(e), str(e)) for e in errors] == [(ValueError, message)] * len(caches)
+
+    def start(n, over):
+        return (
+            "the workers must be those of the forward pass; got parts of "
+            f"{n} values together, for a forward pass over {over}. {remedy}"
+        )
 
     _, (pair, _) = training(list(x[:2]))
-    refused([alone, alone], 8, [[4], [4]])
-    refused([pair, alone], 8, [[8], [4]])
-    refused(caches[:2], 8, [[12], [12]])
+    refused([alone, alone], start(8, 4))
+    refused(caches[:2], start(8, 12))
+    refused(
+        [pair, alone],
+        "all workers must have the same number of values in the forward pass; "
+        f"got 8 on worker 0 and 4 on worker 1. {remedy}",
+    )
+
+
+def test_what_is_no_communicator_is_refused():
+    """The mistake is named before anybody waits."""
+    message = (
+        "a communicator must have the rank and the allreduce of those of mpi4py; got "
+        "int. Pass mpi4py.MPI.COMM_WORLD, or one of its kind."
+    )
+    for call in (
+        lambda: sync_moments(of(1.0), 4),
+        lambda: sync_batch_norm_train([[1.0]], communicator=4),
+        lambda: sync_batch_norm_backward([[1.0]], batch_norm_train([[1.0]])[1], 4),
+        lambda: SyncBatchNorm(1, communicator=4),
+    ):
+        with pytest.raises(TypeError, match=whole(message)):
+            call()
+
+
+def test_an_error_that_cannot_travel_is_told_by_its_text():
+    """What an array of some library raises on one worker may not survive a pickle; its text does."""
+
+    class Unruly:
+        def __array__(self, *_, **__):
+            class OddError(Exception):
+                pass
+
+            raise OddError("no array today")
+
+    mine, theirs = Team(2).run(
+        lambda c, x: sync_batch_norm_train(x, communicator=c), [Unruly(), [[1.0]]]
+    )
+    assert (type(mine).__name__, str(mine)) == ("OddError", "no array today")
+    assert (type(theirs), str(theirs)) == (Exception, "no array today")
+    assert theirs.__notes__ == [HEARD.format(0)]
 
 
 # Oracles

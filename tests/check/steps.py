@@ -81,6 +81,11 @@ STEPS = (
         "refbn beside its peers",
         (Program((MAKE, "--no-print-directory", "conformance"), tests=True),),
     ),
+    Step(
+        "scale",
+        "over ranks and on a cluster",
+        (Program((MAKE, "--no-print-directory", "scale"), tests=True),),
+    ),
     Step("wheel", "the built package, alone", (Program((MAKE, "--no-print-directory", "wheel")),)),
     Step(
         "newest", "with the newest versions", (Program((MAKE, "--no-print-directory", "newest")),)
