@@ -101,6 +101,7 @@ conformance:
 scale: export PYTHONPATH := tests
 scale: .venv/installed
 	$(PY) -m pytest tests/scale $(if $(WRITE),--write-results)
+	$(PY) -m scale $(if $(WRITE),--write)
 
 bench: export KERAS_BACKEND := numpy
 bench:

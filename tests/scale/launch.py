@@ -1,15 +1,18 @@
-"""Start a case of cases.py under real ranks, and collect what each of them found."""
+"""Start a program under real ranks, and collect what each of them found."""
 
 import os
 import pickle
 import subprocess
 import sys
 import sysconfig
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 HERE = Path(__file__).parent
 MPIEXEC = str(Path(sysconfig.get_path("scripts")) / "mpiexec")  # where the mpich of the lock has it
+SHARED, SEGMENTS = Path("/dev/shm"), "mpich_shm_*"  # noqa: S108 (MPICH's place, not ours)
 LIMIT = 60  # seconds; a case needs one or two, and eight ranks on two cores a few more
 
 
@@ -28,21 +31,46 @@ class Ended:
 
 
 def launch(case, size, folder):
-    """Run a case on so many ranks, and return how it ended. It never hangs.
+    """Run a case of cases.py on so many ranks, and return how it ended."""
+    done = start("cases.py", size, case, folder)
+    files = [folder / f"{rank}.pickle" for rank in range(size)]
+    found = [pickle.loads(f.read_bytes()) if f.exists() else None for f in files]  # noqa: S301
+    return Ended(done.returncode, done.stdout, found)
+
+
+def start(program, size, *arguments):
+    """Run a program of this folder on so many ranks, and return its process. It never hangs.
 
     `-m mpi4py` ends all ranks where one ends with an error of its own. Of ranks that end in another
     way, the launcher tells the codes.
     """
-    program = [sys.executable, "-m", "mpi4py", str(HERE / "cases.py"), case, str(folder)]
-    done = subprocess.run(
-        [MPIEXEC, "-print-all-exitcodes", "-n", str(size), *program],
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=LIMIT + 10,  # if the launcher hangs itself
-        env={**os.environ, "MPIEXEC_TIMEOUT": str(LIMIT)},
-    )
-    files = [folder / f"{rank}.pickle" for rank in range(size)]
-    found = [pickle.loads(f.read_bytes()) if f.exists() else None for f in files]  # noqa: S301
-    return Ended(done.returncode, done.stdout, found)
+    command = [sys.executable, "-m", "mpi4py", str(HERE / program), *map(str, arguments)]
+    with swept(), TemporaryDirectory() as own:
+        return subprocess.run(
+            [MPIEXEC, "-print-all-exitcodes", "-n", str(size), *command],
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LIMIT + 10,  # if the launcher hangs itself
+            env={**os.environ, "MPIEXEC_TIMEOUT": str(LIMIT), "TMPDIR": own},
+        )
+
+
+@contextmanager
+def swept():
+    """Remove shared memory that killed ranks leave, two megabytes each; other jobs keep theirs."""
+    before = set(SHARED.glob(SEGMENTS))
+    yield
+    maps = "".join(text(path) for path in Path("/proc").glob("[0-9]*/maps"))
+    for segment in set(SHARED.glob(SEGMENTS)) - before:
+        if segment.name not in maps:
+            segment.unlink(missing_ok=True)
+
+
+def text(path):
+    """Return what a file of a process holds, or nothing if the process is gone."""
+    try:
+        return path.read_text("utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -90,8 +90,8 @@ def test_what_one_rank_has_wrong_is_an_error_of_all(case, start, several, tmp_pa
 
 
 DEATHS = {
-    "killed": ("BAD TERMINATION", "Killed (signal 9)"),
-    "stopped": ("Exit codes: ", f",{3 << 8}"),  # the launcher shows what the system's wait returns
+    "killed": ("Killed (signal 9)", "BAD TERMINATION"),
+    "stopped": ("Exit codes:", f",{3 << 8}"),  # what the system's wait returns for an exit with 3
     "error of its own": ("KeyError: 'batch 17'",),
     "leaving": ("Timeout (0:00:03)!", "exchange.py", "in merged"),
 }
