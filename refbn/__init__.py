@@ -18,6 +18,7 @@ variance. Training is normalising with the batch's own moments; everything else 
 - [`refbn.variants`][refbn.variants]: ghost batches, batch renormalisation, weight normalisation.
 - [`refbn.sync`][refbn.sync]: one batch norm over the batches of several workers;
   [`SyncBatchNorm`][refbn.SyncBatchNorm] is the layer.
+- [`refbn.chunked`][refbn.chunked]: the statistics of a Dask array, which need not fit into memory.
 - [`refbn.conventions`][refbn.conventions]: how the frameworks differ, as data; converts their
   states.
 - [`refbn.gradcheck`][refbn.gradcheck]: check a backward pass, yours or ours.
@@ -25,6 +26,8 @@ variance. Training is normalising with the batch's own moments; everything else 
 
 from refbn import conventions as conventions
 from refbn import gradcheck as gradcheck
+from refbn.chunked import chunked_moments as chunked_moments
+from refbn.chunked import chunked_population_statistics as chunked_population_statistics
 from refbn.derivatives import DoubleGradients as DoubleGradients
 from refbn.derivatives import batch_norm_double_backward as batch_norm_double_backward
 from refbn.derivatives import batch_norm_infer_double_backward as batch_norm_infer_double_backward

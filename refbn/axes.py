@@ -12,6 +12,7 @@ Two words are easily confused, so each has one meaning throughout `refbn`:
 
 from __future__ import annotations
 
+import math
 from numbers import Integral, Real
 from typing import Any
 
@@ -23,7 +24,9 @@ Array = npt.NDArray[Any]
 propagate_silently = np.errstate(divide="ignore", invalid="ignore", under="ignore")
 """Decorator: NaN and Inf go through and stay in their channel; what vanishes may vanish."""
 
-_REAL = ("float16", "bfloat16", "float32", "float64")
+REAL = ("float16", "bfloat16", "float32", "float64")
+"""The dtypes of real numbers that `refbn` computes with, by name."""
+
 _NUMPYS = {np.float16, np.float32, np.float64, np.complex128}  # bfloat16 is of another package
 
 
@@ -51,7 +54,7 @@ def as_floating(name: str, value: npt.ArrayLike) -> Array:
     array = np.asarray(value)
     if array.dtype.type not in _NUMPYS and array.dtype.name != "bfloat16":
         raise TypeError(
-            f"{name} must be an array of {', '.join(_REAL)}; got dtype {array.dtype}. "
+            f"{name} must be an array of {', '.join(REAL)}; got dtype {array.dtype}. "
             f"Convert it first, for example with np.asarray({name}, dtype=np.float64)."
         )
     return array
@@ -75,18 +78,33 @@ def as_mask(where: npt.ArrayLike | None, shape: tuple[int, ...]) -> Array | None
     if where is None:
         return None
     mask = np.array(where)  # a copy, of the shape that it was given in
-    if mask.dtype != bool:
+    check_mask(mask.dtype, mask.shape, shape)
+    return np.broadcast_to(mask, shape)
+
+
+def check_mask(dtype: np.dtype[Any], mask: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Raise an error if a mask is no mask, or does not fit.
+
+    Args:
+        dtype: dtype of the mask.
+        mask: Shape of the mask. A length may be NaN, as Dask has it where it is not known yet.
+        shape: Shape of the array that is masked, likewise.
+
+    Raises:
+        TypeError: If the dtype is not boolean.
+        ValueError: If the mask does not broadcast to `shape`, or has fewer axes.
+    """
+    if dtype.kind != "b":
         raise TypeError(
-            f"where must be an array of booleans; got dtype {mask.dtype}. "
+            f"where must be an array of booleans; got dtype {dtype}. "
             "Compare first, for example with where != 0."
         )
-    fits = all(m in {1, n} for m, n in zip(mask.shape, shape, strict=False))
-    if mask.ndim not in {0, len(shape)} or not fits:
+    fits = all(m in {1, n} or math.isnan(m + n) for m, n in zip(mask, shape, strict=False))
+    if len(mask) not in {0, len(shape)} or not fits:
         raise ValueError(
-            f"where must broadcast to the shape of x, {shape}; got where.shape={mask.shape}. "
+            f"where must broadcast to the shape of x, {shape}; got where.shape={mask}. "
             "Give it as many axes as x, with length 1 along those that it does not depend on."
         )
-    return np.broadcast_to(mask, shape)
 
 
 def reduced_axes(shape: tuple[int, ...], channel_axis: int) -> tuple[int, ...]:

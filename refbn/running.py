@@ -321,7 +321,8 @@ def population_statistics(
 
     Raises:
         ImportError: If a progress bar is wanted and tqdm is not installed.
-        TypeError: If a batch is not floating and real.
+        TypeError: If a batch is not floating and real, or the batches are one Dask array, for
+            which there is [`chunked_population_statistics`][refbn.chunked_population_statistics].
         ValueError: If there are no batches, a batch has too few axes or other channels than the
             first, a value is not finite, a channel has not more than `ddof` values in all, or
             `ddof` is neither 0 nor 1. An error on the way carries a note with the number of the
@@ -335,6 +336,12 @@ def population_statistics(
         Ioffe and Szegedy (2015), section 3.1: population statistics instead of those of a batch.
         Wu and Johnson (2021): statistics aggregated over a fixed model.
     """
+    if hasattr(batches, "__dask_graph__"):
+        raise TypeError(
+            "population_statistics() takes batches, one after the other, and a Dask array would "
+            f"be cut into its samples; got {type(batches).__module__}.{type(batches).__name__}. "
+            "Pass it to chunked_population_statistics(), which takes it whole."
+        )
     if progress:
         batches = _with_progress(batches)
     return pooled_statistics(

@@ -42,10 +42,10 @@ NAMES = """
 BatchNorm Cache DoubleGradients Gradients Line Moments NormCache RenormCache RunningStatistics
 batch_norm_backward batch_norm_double_backward batch_norm_infer batch_norm_infer_backward
 batch_norm_infer_double_backward batch_norm_infer_jvp batch_norm_jvp batch_norm_train
-batch_renorm_backward batch_renorm_train cumulative_average debiased_exponential_average
-direction_and_length exponential_average fold_into_next fold_into_previous
-ghost_batch_norm_backward ghost_batch_norm_train group_norm identity_parameters instance_norm
-layer_norm norm_backward normalize padding_value pooled_statistics population_statistics rms_norm
+batch_renorm_backward batch_renorm_train chunked_moments chunked_population_statistics
+cumulative_average debiased_exponential_average direction_and_length exponential_average
+fold_into_next fold_into_previous ghost_batch_norm_backward ghost_batch_norm_train group_norm
+identity_parameters instance_norm layer_norm norm_backward normalize padding_value pooled_statistics population_statistics rms_norm
 scale_and_shift sync_batch_norm_backward sync_batch_norm_train sync_moments weight_norm weight_norm_backward
 """
 DIAGNOSE_NAMES = "Broken Lacking Layout Report Start Subject Target check"
@@ -54,6 +54,7 @@ LINES = {
     "__init__": 0,
     "axes": 30,
     "blocks": 105,
+    "chunked": 60,
     "conventions": 150,
     "derivatives": 70,
     "family": 50,
@@ -149,7 +150,7 @@ def test_the_examples_are_run(pytestconfig):
 
 
 def test_the_package_is_small(record_property, capsys):
-    """Each module has at most so many lines of code in its bodies, and all of them below 920."""
+    """Each module has at most so many lines of code in its bodies, and all of them below 970."""
     counts = {file.stem: count_lines(file.read_text(encoding="utf-8")) for file in FILES}
     table = "\n".join(
         f"{name:12} {bodies:4} lines in bodies, {others:4} in signatures, imports, data, errors"
@@ -160,7 +161,7 @@ def test_the_package_is_small(record_property, capsys):
         print(f"\n{table}")  # noqa: T201 (for whoever reads the log)
     assert counts.keys() == LINES.keys()
     assert {name: bodies for name, (bodies, _) in counts.items() if bodies > LINES[name]} == {}
-    assert sum(bodies for bodies, _ in counts.values()) < 920
+    assert sum(bodies for bodies, _ in counts.values()) < 970
 
 
 @pytest.mark.parametrize("file", [*FILES, *DIAGNOSE], ids=lambda file: file.name)
@@ -236,6 +237,7 @@ def test_modules_know_only_those_before_them(file):
         "family",
         "variants",
         "sync",
+        "chunked",
         "conventions",
         "gradcheck",
         "__init__",

@@ -5,6 +5,7 @@ import sys
 import weakref
 from functools import partial, reduce
 
+import dask.array as da
 import ml_dtypes
 import numpy as np
 import pytest
@@ -640,6 +641,19 @@ def test_a_progress_bar_needs_tqdm(monkeypatch):
     with pytest.raises(ImportError, match=whole(message)):
         population_statistics(rest, progress=True)
     assert population_statistics(rest).num_batches == 1
+
+
+def test_a_dask_array_is_not_taken_for_batches():
+    """A lazy array would be cut into its samples, and an axis of these taken for the channels."""
+    message = (
+        "population_statistics() takes batches, one after the other, and a Dask array would be cut "
+        "into its samples; got dask.array.core.Array. "
+        "Pass it to chunked_population_statistics(), which takes it whole."
+    )
+    x = da.ones((4, 3, 2), chunks=2)
+    with pytest.raises(TypeError, match=whole(message)):
+        population_statistics(x)
+    assert population_statistics([x]).mean.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_merging_writes_to_nothing():

@@ -1,11 +1,15 @@
 """Batch norm over the ranks of a real MPI: one batch norm, one reduction, and nobody waits for ever."""
 
+import sys
+import time
+
 import numpy as np
+import psutil
 import pytest
 
 from refbn import BatchNorm
 from scale.cases import BETA, CHANNELS, CULPRIT, GAMMA, SIZES, batches
-from scale.launch import launch
+from scale.launch import LIMIT, launch, waited_for
 
 EXACT = 1e-12  # float64; values of a few units, sums of up to some hundred of them
 
@@ -90,8 +94,8 @@ def test_what_one_rank_has_wrong_is_an_error_of_all(case, start, several, tmp_pa
 
 
 DEATHS = {
-    "killed": ("BAD TERMINATION", "Killed (signal 9)"),
-    "stopped": ("Exit codes: ", f",{3 << 8}"),  # the launcher shows what the system's wait returns
+    "killed": ("Killed (signal 9)", "BAD TERMINATION"),
+    "stopped": ("Exit codes:", f",{3 << 8}"),  # what the system's wait returns for an exit with 3
     "error of its own": ("KeyError: 'batch 17'",),
     "leaving": ("Timeout (0:00:03)!", "exchange.py", "in merged"),
 }
@@ -107,3 +111,11 @@ def test_a_rank_that_dies_ends_all_of_them(case, told, several, tmp_path):
     assert "went on without it" not in ended.found
     for words in told:
         assert words in ended.printed
+
+
+def test_a_launcher_that_waits_for_nobody_is_ended():
+    """A program that goes on without processes of its own is ended long before its limit."""
+    begun = time.monotonic()
+    job = psutil.Popen([sys.executable, "-c", f"import time; time.sleep({LIMIT})"])
+    assert waited_for(job) != 0
+    assert time.monotonic() - begun < LIMIT / 2

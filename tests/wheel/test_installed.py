@@ -19,6 +19,7 @@ modules = [refbn, *map(importlib.import_module, names)]
 tried = [
     doctest.testmod(module, optionflags=doctest.ELLIPSIS, raise_on_error=True).attempted
     for module in modules
+    if module.__name__ != "refbn.chunked"  # its examples need Dask
 ]
 print(len(modules), sum(tried))
 """
