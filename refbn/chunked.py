@@ -62,7 +62,7 @@ def chunked_moments(
 
     Raises:
         ImportError: If Dask is not installed.
-        TypeError: If `x` is no Dask array, or not of these dtypes, or masked; or `where` is not
+        TypeError: If `x` is no Dask array, or masked, or of another dtype; or `where` is not
             boolean.
         ValueError: If `where` does not broadcast to the shape of `x`, or has fewer axes.
 
@@ -142,7 +142,7 @@ def _of_chunks(x: Any, axes: Axes, where: npt.ArrayLike | None = None) -> Any:
         check_mask(mask.dtype, mask.shape, x.shape)
         arrays = [_without_empty_beside_one(array) for array in (x, mask)]
     pairs = [each for array in arrays for each in (array, range(array.ndim))]
-    # blockwise cuts array and mask into the same chunks
+    # `blockwise` cuts array and mask into the same chunks
     return da.blockwise(_of_chunk, range(x.ndim), *pairs, axes=axes, meta=_nothing(x.ndim))
 
 
