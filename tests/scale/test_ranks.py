@@ -1,11 +1,15 @@
 """Batch norm over the ranks of a real MPI: one batch norm, one reduction, and nobody waits for ever."""
 
+import sys
+import time
+
 import numpy as np
+import psutil
 import pytest
 
 from refbn import BatchNorm
 from scale.cases import BETA, CHANNELS, CULPRIT, GAMMA, SIZES, batches
-from scale.launch import launch
+from scale.launch import LIMIT, launch, waited_for
 
 EXACT = 1e-12  # float64; values of a few units, sums of up to some hundred of them
 
@@ -107,3 +111,11 @@ def test_a_rank_that_dies_ends_all_of_them(case, told, several, tmp_path):
     assert "went on without it" not in ended.found
     for words in told:
         assert words in ended.printed
+
+
+def test_a_launcher_that_waits_for_nobody_is_ended():
+    """A program that goes on without processes of its own is ended long before its limit."""
+    begun = time.monotonic()
+    job = psutil.Popen([sys.executable, "-c", f"import time; time.sleep({LIMIT})"])
+    assert waited_for(job) != 0
+    assert time.monotonic() - begun < LIMIT / 2
