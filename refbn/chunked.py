@@ -42,9 +42,9 @@ def chunked_moments(
     \delta = \bar{x}_b - \bar{x}_a$$
 
     Two chunks \(a\) and \(b\) are merged so, then the results with one another: few at a time, as
-    Dask's setting `split_every` says, and about \(\log K\) times for \(K\) chunks. The value is
-    that of [`Moments.of`][refbn.moments.Moments.of] for the whole array, up to rounding, whatever
-    the chunks are: unequal, empty, or cut through the channels.
+    Dask's setting `split_every` says, and in as many levels as the logarithm of their number. The
+    value is that of [`Moments.of`][refbn.moments.Moments.of] for the whole array, up to rounding,
+    whatever the chunks are: unequal, empty, or cut through the channels.
 
     Nothing is read until the result is computed. Several results are computed in one pass over
     what they share: `dask.compute(first, second)`.
