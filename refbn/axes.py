@@ -25,7 +25,7 @@ propagate_silently = np.errstate(divide="ignore", invalid="ignore", under="ignor
 """Decorator: NaN and Inf go through and stay in their channel; what vanishes may vanish."""
 
 REAL = ("float16", "bfloat16", "float32", "float64")
-"""The dtypes of real numbers that `refbn` computes with, by name."""
+"""The name of each dtype of real numbers that `refbn` computes with."""
 
 _NUMPYS = {np.float16, np.float32, np.float64, np.complex128}  # bfloat16 is of another package
 

@@ -42,9 +42,9 @@ def chunked_moments(
     \delta = \bar{x}_b - \bar{x}_a$$
 
     Two chunks \(a\) and \(b\) are merged so, then the results with one another: few at a time, as
-    Dask's setting `split_every` says, and about \(\log K\) times for \(K\) chunks. The value is
-    that of [`Moments.of`][refbn.moments.Moments.of] for the whole array, up to rounding, whatever
-    the chunks are: unequal, empty, or cut through the channels.
+    Dask's setting `split_every` says, and in as many levels as the logarithm of their number. The
+    value is that of [`Moments.of`][refbn.moments.Moments.of] for the whole array, up to rounding,
+    whatever the chunks are: unequal, empty, or cut through the channels.
 
     Nothing is read until the result is computed. Several results are computed in one pass over
     what they share: `dask.compute(first, second)`.
@@ -62,7 +62,7 @@ def chunked_moments(
 
     Raises:
         ImportError: If Dask is not installed.
-        TypeError: If `x` is no Dask array, or not of these dtypes, or masked; or `where` is not
+        TypeError: If `x` is no Dask array, or masked, or of another dtype; or `where` is not
             boolean.
         ValueError: If `where` does not broadcast to the shape of `x`, or has fewer axes.
 
@@ -142,7 +142,7 @@ def _of_chunks(x: Any, axes: Axes, where: npt.ArrayLike | None = None) -> Any:
         check_mask(mask.dtype, mask.shape, x.shape)
         arrays = [_without_empty_beside_one(array) for array in (x, mask)]
     pairs = [each for array in arrays for each in (array, range(array.ndim))]
-    # blockwise cuts array and mask into the same chunks
+    # `blockwise` cuts array and mask into the same chunks
     return da.blockwise(_of_chunk, range(x.ndim), *pairs, axes=axes, meta=_nothing(x.ndim))
 
 
