@@ -25,6 +25,9 @@ class SyncBatchNorm(BatchNorm):
     Gradients of `gamma` and `beta` are those of the worker's own shard: sum them over the workers,
     as those of all other parameters.
 
+    Attributes:
+        communicator: What the workers send through; the others are those of `BatchNorm`.
+
     Examples:
         One worker alone has what a BatchNorm has:
 
@@ -39,9 +42,9 @@ class SyncBatchNorm(BatchNorm):
                [ 1.]])
     """
 
-    __slots__ = ("_communicator",)
+    __slots__ = ("communicator",)
 
-    _communicator: Communicator
+    communicator: Communicator
 
     def __init__(self, channels: int, *, communicator: Communicator, **options: Any) -> None:
         """Make a layer in training mode, the same on every worker.
@@ -56,7 +59,7 @@ class SyncBatchNorm(BatchNorm):
             ValueError: As `BatchNorm`.
         """
         check_communicator(communicator)
-        self._communicator = communicator
+        self.communicator = communicator
         super().__init__(channels, **options)
 
     def backward(self, dy: npt.ArrayLike) -> Gradients:
@@ -75,16 +78,16 @@ class SyncBatchNorm(BatchNorm):
             ValueError: On every worker, if `dy` of one is not of the shape of the output.
         """
         if self._backward is None:
-            with told(self._communicator):
+            with told(self.communicator):
                 return super().backward(dy)
         return super().backward(dy)
 
     def _train(self, x: npt.ArrayLike, where: npt.ArrayLike | None) -> Array:
-        with told(self._communicator):
+        with told(self.communicator):
             self._check_channels(x)
         y, cache = sync_batch_norm_train(
-            x, self.gamma, self.beta, communicator=self._communicator, where=where, **self._how
+            x, self.gamma, self.beta, communicator=self.communicator, where=where, **self._how
         )
-        back = partial(sync_batch_norm_backward, cache=cache, communicator=self._communicator)
+        back = partial(sync_batch_norm_backward, cache=cache, communicator=self.communicator)
         self._follow(cache.moments, back)
         return y

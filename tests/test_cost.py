@@ -6,7 +6,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 from scale.parts import CHANNELS, parts, size
-from scale.record import FILE, RANKS, short, text, together
+from scale.record import FILE, RANKS, quickest, short, text, together
 
 from refbn import Moments, sync_batch_norm_backward, sync_batch_norm_train
 from refbn.exchange import Part
@@ -30,6 +30,19 @@ def test_times_have_three_digits_and_all_else_stays():
     ]
     assert rows["messages"] == [{"bytes": 1234}]
     assert short({"bytes": 12345}) == {"bytes": 12345}
+
+
+def test_of_several_runs_the_quickest_is_kept(monkeypatch):
+    """Each number of ranks keeps its own quickest run, by the medians of its reductions."""
+    seconds = iter([*range(1, 9), *range(8, 0, -1)])
+
+    def measured(size):
+        quartiles = [0.0, next(seconds), 99.0]
+        return {"ranks": size, "reductions": [{"seconds": quartiles}]}
+
+    monkeypatch.setattr("scale.record.measure", measured)
+    kept = [(run["ranks"], run["reductions"][0]["seconds"][1]) for run in quickest(2)]
+    assert kept == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 4), (6, 3), (7, 2), (8, 1)]
 
 
 def test_the_file_has_a_line_for_each_row():

@@ -40,6 +40,7 @@ METHODS = [
 ]
 NAMES = """
 BatchNorm Cache DoubleGradients Gradients Line Moments NormCache RenormCache RunningStatistics
+SyncBatchNorm
 batch_norm_backward batch_norm_double_backward batch_norm_infer batch_norm_infer_backward
 batch_norm_infer_double_backward batch_norm_infer_jvp batch_norm_jvp batch_norm_train
 batch_renorm_backward batch_renorm_train chunked_moments chunked_population_statistics
@@ -57,13 +58,15 @@ LINES = {
     "chunked": 60,
     "conventions": 150,
     "derivatives": 70,
+    "exchange": 40,
     "family": 50,
     "folding": 30,
     "gradcheck": 35,
     "layer": 130,
     "moments": 60,
     "running": 60,
-    "sync": 50,
+    "sync": 45,
+    "sync_layer": 20,
     "transform": 140,
     "variants": 50,
 }
@@ -150,7 +153,7 @@ def test_the_examples_are_run(pytestconfig):
 
 
 def test_the_package_is_small(record_property, capsys):
-    """Each module has at most so many lines of code in its bodies, and all of them below 970."""
+    """Each module has at most so many lines of code in its bodies, and all of them below 1040."""
     counts = {file.stem: count_lines(file.read_text(encoding="utf-8")) for file in FILES}
     table = "\n".join(
         f"{name:12} {bodies:4} lines in bodies, {others:4} in signatures, imports, data, errors"
@@ -161,7 +164,7 @@ def test_the_package_is_small(record_property, capsys):
         print(f"\n{table}")  # noqa: T201 (for whoever reads the log)
     assert counts.keys() == LINES.keys()
     assert {name: bodies for name, (bodies, _) in counts.items() if bodies > LINES[name]} == {}
-    assert sum(bodies for bodies, _ in counts.values()) < 970
+    assert sum(bodies for bodies, _ in counts.values()) < 1040
 
 
 @pytest.mark.parametrize("file", [*FILES, *DIAGNOSE], ids=lambda file: file.name)
@@ -236,7 +239,9 @@ def test_modules_know_only_those_before_them(file):
         "folding",
         "family",
         "variants",
+        "exchange",
         "sync",
+        "sync_layer",
         "chunked",
         "conventions",
         "gradcheck",

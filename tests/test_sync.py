@@ -617,7 +617,7 @@ def test_going_back_with_others_than_forward_is_refused(rng):
     x = rng.standard_normal((3, 4, 1))
     _, caches = training(list(x))
     alone = batch_norm_train(x[0])[1]
-    remedy = "Pass the cache of sync_batch_norm_train, and the same communicator."
+    remedy = ". Pass the cache of sync_batch_norm_train, and the same communicator."
 
     def refused(caches, message):
         work = partial(sync_batch_norm_backward, x[0])
@@ -627,7 +627,7 @@ def test_going_back_with_others_than_forward_is_refused(rng):
     def start(n, over):
         return (
             "the workers must be those of the forward pass; got parts of "
-            f"{n} values together, for a forward pass over {over}. {remedy}"
+            f"{n} values together, for a forward pass over {over}{remedy}"
         )
 
     _, (pair, _) = training(list(x[:2]))
@@ -636,7 +636,7 @@ def test_going_back_with_others_than_forward_is_refused(rng):
     refused(
         [pair, alone],
         "all workers must have the same number of values in the forward pass; "
-        f"got 8 on worker 0 and 4 on worker 1. {remedy}",
+        f"got 8 on worker 0 and 4 on worker 1{remedy}",
     )
 
 

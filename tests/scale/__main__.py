@@ -4,7 +4,7 @@ import argparse
 
 from bench.report import digits, table
 
-from scale.record import FILE, RANKS, measure, setting, together, write
+from scale.record import FILE, RUNS, quickest, setting, together, write
 
 
 def times(quartiles):
@@ -30,9 +30,9 @@ def main():
     parser = argparse.ArgumentParser(prog="make scale", description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"write refbn/{FILE.name}")
     wanted = parser.parse_args().write
-    where = setting()
+    where = setting(RUNS if wanted else 1)
     print(f"{where['processor']}, {where['cores']} cores; medians and quartiles in microseconds\n")
-    found = together([measure(size) for size in RANKS])
+    found = together(quickest(where["runs"]))
     print("\n".join(tables(found)))
     if wanted:
         write(where | found)

@@ -84,7 +84,9 @@ def swept():
     """Remove shared memory that killed ranks leave, two megabytes each; other jobs keep theirs."""
     before = set(SHARED.glob(SEGMENTS))
     yield
-    made = set(SHARED.glob(SEGMENTS)) - before  # before the maps: else one of another job would fall
+    made = (
+        set(SHARED.glob(SEGMENTS)) - before
+    )  # before the maps: else one of another job would fall
     maps = "".join(text(path) for path in Path("/proc").glob("[0-9]*/maps"))
     for segment in made:
         if segment.name not in maps:

@@ -21,6 +21,7 @@ from scale.launch import start
 
 FILE = Path(__file__).parents[2] / "refbn/cost.json"
 RANKS = range(1, 9)
+RUNS = 5  # of what is kept; other programs on the machine slow a run down
 
 
 def measure(size):
@@ -31,6 +32,17 @@ def measure(size):
         if done.returncode:
             raise SystemExit(f"{size} ranks must come to their end; they printed:\n{done.stdout}")
         return pickle.loads(file.read_bytes())  # noqa: S301 (it was written just now)
+
+
+def quickest(runs):
+    """Return what each number of ranks measured in the quickest of so many runs."""
+    found = [[measure(size) for size in RANKS] for _ in range(runs)]
+    return [min(of_size, key=slowness) for of_size in zip(*found, strict=True)]
+
+
+def slowness(measured):
+    """Return the seconds of all reductions of a run, by their medians."""
+    return sum(row["seconds"][1] for row in measured["reductions"])
 
 
 def together(measured):
@@ -49,12 +61,13 @@ def short(row):
     }
 
 
-def setting():
-    """Return where and when it is measured."""
+def setting(runs):
+    """Return where and when it is measured, and of how many runs the quickest is kept."""
     packages = {"numpy": np.__version__, "refbn": refbn.__version__}
     packages |= {name: version(name) for name in ("mpi4py", "mpich")}
     return {
         "day": datetime.now(UTC).date().isoformat(),
+        "runs": runs,
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
