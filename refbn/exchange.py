@@ -31,6 +31,9 @@ REMEDIES = {
     "number of values in the forward pass": (
         "Pass the cache of sync_batch_norm_train, and the same communicator."
     ),
+    "number of channels in the forward pass": (
+        "Go back through the layers in the same order on all workers."
+    ),
 }
 
 
@@ -92,7 +95,7 @@ class Part:
         kind = next(
             k for k in (TypeError, ValueError, RuntimeError, Exception) if isinstance(error, k)
         )
-        heard = kind(str(error))
+        heard = kind(text_of(error))
         heard.add_note(f"It was raised on worker {rank}. The others only heard of it.")
         return cls(rank, {}, None, heard)
 
@@ -103,7 +106,7 @@ class Part:
             other: The part of workers of higher ranks.
 
         Returns:
-            Their values merged, or the first error, or that they disagree.
+            Their values merged, or the first error, or that they disagree or do not merge.
         """
         for part in (self, other):
             if part.error:
@@ -116,7 +119,29 @@ class Part:
                     f"and {theirs} on worker {other.rank}. {REMEDIES[name]}"
                 )
                 return Part(self.rank, {}, None, error)
-        return Part(self.rank, self.terms, self.value.merge(other.value))
+        try:
+            return Part(self.rank, self.terms, self.value.merge(other.value))
+        except Exception as error:  # noqa: BLE001 (NumPy may have been told to raise on overflow)
+            unmerged = ValueError(
+                f"values from worker {self.rank} and from worker {other.rank} on must merge; got "
+                f"{type(error).__name__}: {text_of(error)}. Look for very large values on one."
+            )
+            return Part(self.rank, {}, None, unmerged)
+
+
+def text_of(error: Exception) -> str:
+    """Return the text of an error, also of one that has none to give.
+
+    Args:
+        error: Any error.
+
+    Returns:
+        Its text, or its type where making the text fails.
+    """
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 (the others wait to hear of the first error, not of this one)
+        return f"{type(error).__name__}, whose text could not be made"
 
 
 def check_communicator(communicator: Communicator) -> None:
@@ -170,7 +195,8 @@ def merged(value: Mergeable, terms: dict[str, Any], communicator: Communicator) 
 
     Raises:
         TypeError: On every worker, if one of them raised one.
-        ValueError: On every worker, if one of them raised one, or their terms differ.
+        ValueError: On every worker, if one of them raised one, their terms differ, or their values
+            do not merge.
         Exception: On every worker, if one of them raised another one.
     """
     part = communicator.allreduce(Part(communicator.rank, terms, value), Part.merge)

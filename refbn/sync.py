@@ -90,7 +90,9 @@ def sync_batch_norm_train(
 
     Alone, `batch_norm_train` lets NaN and Inf pass: they stay in their channel, where you see them
     beside the input that they came from. Here every worker would get them, and none could tell
-    where from. So a shard that has them is refused, and the error names its worker.
+    where from. So a shard that has them is refused, and the error names its worker. Values of `y`
+    too large for its dtype become Inf on their worker, without a warning: what NumPy was told to
+    raise there, the others would not hear of.
 
     Args:
         x: Shard of shape `(N, C)` to `(N, C, *spatial)` in any order of axes; floating, of the
@@ -112,8 +114,9 @@ def sync_batch_norm_train(
             floating, or its `where` not boolean.
         ValueError: On every worker, if a shape on one of them does not fit, its `eps` is negative,
             or its shard has NaN or Inf; if they differ in the number of channels, the dtype or
-            `eps`; if a channel has no values on any of them, or one is constant on all of them
-            and `eps` is 0.
+            `eps`; if a channel has no values on any of them, its variance over all of them is not
+            finite, or it is constant on all of them and `eps` is 0.
+        Exception: On every worker, if one raises another error as its array is read.
 
     Examples:
         This worker has a 1, and the communicator plays another one that has a 3:
@@ -134,25 +137,22 @@ def sync_batch_norm_train(
             if value is not None:
                 per_channel(name, value, array.shape, channel_axis)
         check_eps(eps)
+        eps = float(eps)
         own = Moments.of(array, axis, mask)
         _check_finite(own)
     terms = {
         "call": "sync_batch_norm_train",
         "number of channels": own.mean.size,
         "dtype": array.dtype.name,
-        "eps": float(eps),
+        "eps": eps,
     }
     moments = merged(own, terms, communicator)
-    if np.any(moments.count == 0):
-        raise ValueError(
-            "training needs at least 1 value per channel on all workers together; "
-            f"got none in channels {np.flatnonzero(moments.count == 0).tolist()}. "
-            "One worker may have none, but not all: leave this batch out on every worker."
-        )
-    return train_with(moments, own, array, gamma, beta, eps, channel_axis, mask)
+    _check_whole(moments)
+    with np.errstate(over="ignore"):  # from here on, one worker alone must not raise
+        return train_with(moments, own, array, gamma, beta, eps, channel_axis, mask)
 
 
-@np.errstate(invalid="ignore")  # Inf on one worker and -Inf on another
+@np.errstate(invalid="ignore", over="ignore")  # Inf passes, and no worker raises alone
 def sync_batch_norm_backward(
     dy: npt.ArrayLike, cache: Cache, communicator: Communicator
 ) -> Gradients:
@@ -184,7 +184,7 @@ def sync_batch_norm_backward(
         TypeError: If the communicator is none; on every worker, if `dy` of one is not floating, or
             its `cache` no Cache.
         ValueError: On every worker, if `dy` of one is not of the shape of its `y`, its shard is
-            not what it was, or the workers are not those of the forward pass.
+            not what it was, or the workers or the caches are not those of one forward pass.
 
     Examples:
         One worker alone receives what it sent, and the gradients are those of its batch:
@@ -201,7 +201,11 @@ def sync_batch_norm_backward(
     with told(communicator):
         own = _Sums(*gradient_sums(dy, cache), int(cache.own.count.sum()))
     n = int(cache.moments.count.sum())
-    terms = {"call": "sync_batch_norm_backward", "number of values in the forward pass": n}
+    terms = {
+        "call": "sync_batch_norm_backward",
+        "number of values in the forward pass": n,
+        "number of channels in the forward pass": own.dbeta.size,
+    }
     whole = merged(own, terms, communicator)
     if whole.values != n:
         raise ValueError(
@@ -235,4 +239,21 @@ def _check_finite(own: Moments) -> None:
             "a shard must be finite, as its statistics go to all workers; "
             f"got NaN, Inf or squares that overflow in channels {np.flatnonzero(odd).tolist()}. "
             "Look for the layer before this one that made them, or mask them out by where."
+        )
+
+
+def _check_whole(moments: Moments) -> None:
+    """Raise a ValueError, the same on every worker, if nothing can be normalised with these."""
+    if np.any(moments.count == 0):
+        raise ValueError(
+            "training needs at least 1 value per channel on all workers together; "
+            f"got none in channels {np.flatnonzero(moments.count == 0).tolist()}. "
+            "One worker may have none, but not all: leave this batch out on every worker."
+        )
+    odd = ~np.isfinite(moments.m2)
+    if odd.any():
+        raise ValueError(
+            "the shards together must have a finite variance; "
+            f"got squares that overflow in channels {np.flatnonzero(odd).tolist()}. "
+            "Look for the layer before this one that made such large values."
         )

@@ -58,14 +58,14 @@ LINES = {
     "chunked": 60,
     "conventions": 150,
     "derivatives": 70,
-    "exchange": 40,
+    "exchange": 50,
     "family": 50,
     "folding": 30,
     "gradcheck": 35,
     "layer": 130,
     "moments": 60,
     "running": 60,
-    "sync": 45,
+    "sync": 50,
     "sync_layer": 20,
     "transform": 140,
     "variants": 50,
@@ -153,7 +153,7 @@ def test_the_examples_are_run(pytestconfig):
 
 
 def test_the_package_is_small(record_property, capsys):
-    """Each module has at most so many lines of code in its bodies, and all of them below 1040."""
+    """Each module has at most so many lines of code in its bodies, and all of them below 1060."""
     counts = {file.stem: count_lines(file.read_text(encoding="utf-8")) for file in FILES}
     table = "\n".join(
         f"{name:12} {bodies:4} lines in bodies, {others:4} in signatures, imports, data, errors"
@@ -164,7 +164,7 @@ def test_the_package_is_small(record_property, capsys):
         print(f"\n{table}")  # noqa: T201 (for whoever reads the log)
     assert counts.keys() == LINES.keys()
     assert {name: bodies for name, (bodies, _) in counts.items() if bodies > LINES[name]} == {}
-    assert sum(bodies for bodies, _ in counts.values()) < 1040
+    assert sum(bodies for bodies, _ in counts.values()) < 1060
 
 
 @pytest.mark.parametrize("file", [*FILES, *DIAGNOSE], ids=lambda file: file.name)

@@ -674,6 +674,90 @@ def test_an_error_that_cannot_travel_is_told_by_its_text():
     assert theirs.__notes__ == [HEARD.format(0)]
 
 
+def test_an_error_without_a_text_is_told_by_its_type():
+    """Where making the text of an error fails too, the others hear of the error all the same."""
+
+    class WordlessError(Exception):
+        def __str__(self):
+            raise RuntimeError("no words today")
+
+    class Unruly:
+        def __array__(self, *_, **__):
+            raise WordlessError
+
+    mine, theirs = Team(2).run(
+        lambda c, x: sync_batch_norm_train(x, communicator=c), [Unruly(), [[1.0]]]
+    )
+    assert type(mine) is WordlessError
+    assert (type(theirs), str(theirs)) == (Exception, "WordlessError, whose text could not be made")
+
+
+def test_an_eps_that_is_no_float_is_one_on_all():
+    """A fraction is taken for the float that it is, and what is too large for one is told."""
+    shards = [[[1.0]], [[3.0]]]
+
+    def work(communicator, x, eps):
+        return sync_batch_norm_train(x, communicator=communicator, eps=eps)
+
+    (y, _), (z, _) = Team(2).run(work, shards, [3.0, Fraction(3)])
+    assert (y, z) == ([[-0.5]], [[0.5]])
+    errors = Team(2).run(work, shards, [3.0, 10**400])
+    assert {str(error) for error in errors} == {"int too large to convert to float"}
+
+
+@pytest.mark.parametrize("handling", ["ignore", "raise"])
+def test_squares_that_overflow_only_together_are_refused_on_all(handling):
+    """Two finite shards may lie too far apart; also where NumPy raises as they meet, none waits."""
+    with np.errstate(over=handling):
+        errors = Team(3).run(
+            lambda c, x: sync_batch_norm_train(x, communicator=c),
+            [[[1e200]], [[-1e200]], [[0.0]]],
+        )
+    message = {
+        "ignore": (
+            "the shards together must have a finite variance; got squares that overflow in "
+            "channels [0]. Look for the layer before this one that made such large values."
+        ),
+        "raise": (
+            "values from worker 0 and from worker 1 on must merge; got FloatingPointError: "
+            "overflow encountered in multiply. Look for very large values on one."
+        ),
+    }[handling]
+    assert [(type(e), str(e)) for e in errors] == [(ValueError, message)] * 3
+
+
+def test_what_overflows_on_one_worker_is_inf_there(rng):
+    """Outputs and gradients too large for their dtype raise on no worker alone."""
+    x = [np.array([[10.0], *[[0.0]] * 7]), np.zeros((8, 1))]
+    dy = [np.array([[0.0], [6e4], *[[0.0]] * 6]), np.zeros((8, 1))]
+    x, dy = ([part.astype(np.float16) for part in parts] for parts in (x, dy))
+    with np.errstate(over="raise"):
+        ys, caches = training(x, [4e4])
+        gradients = going_back(dy, caches)
+        # sums that overflow as they meet
+        huge = np.full((1, 2), 1e308)
+        _, doubles = training(list(rng.standard_normal((3, 1, 2))))
+        together_huge = going_back([huge] * 3, doubles)
+    assert [np.isinf(y).sum() for y in ys] == [1, 0]
+    assert np.isinf(gradients[0].x).any()
+    assert not any(np.isfinite(g.x).any() for g in together_huge)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_going_back_through_another_layer_is_refused(channels, rng):
+    """Sums of other channels would not fit, or broadcast; they are refused, on every worker."""
+    _, (one, _) = training(list(rng.standard_normal((2, 4, channels))))
+    _, (_, two) = training(list(rng.standard_normal((2, channels, 4))))  # as many values in all
+    dy = [np.ones((4, channels)), np.ones((channels, 4))]
+    errors = Team(2).run(lambda c, dy, k: sync_batch_norm_backward(dy, k, c), dy, [one, two])
+    message = (
+        "all workers must have the same number of channels in the forward pass; "
+        f"got {channels} on worker 0 and 4 on worker 1. "
+        "Go back through the layers in the same order on all workers."
+    )
+    assert [(type(e), str(e)) for e in errors] == [(ValueError, message)] * 2
+
+
 # Oracles
 
 
