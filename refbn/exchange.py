@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 REMEDIES = {
     "call": "All workers must make the same calls in the same order, with empty shards too.",
     "number of channels": "Look for another layout, or another channel_axis, on one.",
@@ -119,6 +121,7 @@ class Part:
         heard.add_note(f"It was raised on worker {rank}. The others only heard of it.")
         return cls(rank, {}, None, heard)
 
+    @np.errstate(all="ignore")  # whoever merges, whatever NumPy was told to raise there
     def merge(self, other: Part) -> Part:
         """Return the part of all workers of two parts. It never raises: the others would wait.
 
@@ -141,10 +144,10 @@ class Part:
                 return Part(self.rank, {}, None, error)
         try:
             return Part(self.rank, self.terms, self.value.merge(other.value))
-        except Exception as error:  # noqa: BLE001 (NumPy may have been told to raise on overflow)
+        except Exception as error:  # noqa: BLE001 (the others wait)
             unmerged = ValueError(
                 f"values from worker {self.rank} and from worker {other.rank} on must merge; got "
-                f"{type(error).__name__}: {text_of(error)}. Look for very large values on one."
+                f"{type(error).__name__}: {text_of(error)}. Give them one shape."
             )
             return Part(self.rank, {}, None, unmerged)
 
