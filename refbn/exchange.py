@@ -39,7 +39,27 @@ REMEDIES = {
 
 @runtime_checkable
 class Communicator(Protocol):
-    """What is asked of a communicator: a part of mpi4py's."""
+    """What is asked of a communicator: a part of mpi4py's.
+
+    Another library needs few lines. It may also hand all parts to every worker, and each merges
+    them for itself. All must do that in the same order, that of the ranks: else their results
+    differ by rounding.
+
+    Examples:
+        One worker alone. With `torch.distributed` as `dist`, the rank is `dist.get_rank()`; `parts`
+        begin as `[None] * dist.get_world_size()`, and `dist.all_gather_object(parts, sendobj)`
+        fills them:
+
+        >>> from functools import reduce
+        >>> from refbn import Moments
+        >>> class Gathering:
+        ...     rank = 0
+        ...     def allreduce(self, sendobj, op):
+        ...         parts = [sendobj]
+        ...         return reduce(op, parts)
+        >>> merged(Moments.of([[1.0], [3.0]], axis=0), {}, Gathering())
+        Moments(count=array([2]), mean=array([2.]), m2=array([2.]))
+    """
 
     @property
     def rank(self) -> int:

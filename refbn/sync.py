@@ -233,7 +233,7 @@ class _Sums(NamedTuple):
 
 def _check_finite(own: Moments) -> None:
     """Raise a ValueError if a shard would make the statistics of all workers NaN or infinite."""
-    odd = ~(np.isfinite(own.mean) & np.isfinite(own.m2))
+    odd = ~np.isfinite(own.m2)  # NaN where the mean is not finite
     if odd.any():
         raise ValueError(
             "a shard must be finite, as its statistics go to all workers; "

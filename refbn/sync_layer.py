@@ -18,9 +18,12 @@ class SyncBatchNorm(BatchNorm):
     """A [`BatchNorm`][refbn.BatchNorm] whose batch is cut into shards, one on each worker.
 
     In training each call is one reduction, and so is each `backward`; all workers must take part,
-    with an empty shard too. Their running statistics stay the same to the last bit. In evaluation,
-    or frozen, every worker is on its own, so all must be in the same mode. A call that raises on
-    one worker raises on all of them, and leaves the layer of each as it was.
+    with an empty shard too. Their running statistics stay the same to the last bit. A call that
+    raises on one worker raises on all of them, and leaves the layer of each as it was.
+
+    In evaluation, or frozen, every worker is on its own, with its errors too; so all must be in the
+    same mode. All layers must be made with the same options, and hold the same state: an `update`
+    that raises on one worker only would part them.
 
     Gradients of `gamma` and `beta` are those of the worker's own shard: sum them over the workers,
     as those of all other parameters.
