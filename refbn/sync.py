@@ -10,9 +10,10 @@ deviations, forgets how far apart the shards lie.
 workers that disagree, become the same error on all of them before anything has changed.
 
 Every worker must make the same calls in the same order, with an empty shard too. A worker that does
-not call leaves the others waiting; so start MPI's by `mpiexec -n 4 python -m mpi4py program.py`,
-which ends all of them when one has an error of its own. `gamma` and `beta` must be the same on all
-workers, as the gradient is that of *one* batch norm; this is not checked.
+not call leaves the others waiting; so start those of MPI by
+`mpiexec -n 4 python -m mpi4py program.py`, which ends all of them when one has an error of its own.
+`gamma` and `beta` must be the same on all workers, as the gradient is that of *one* batch norm;
+this is not checked.
 """
 
 from __future__ import annotations
