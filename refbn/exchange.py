@@ -33,7 +33,7 @@ REMEDIES = {
     "number of values in the forward pass": (
         "Pass the cache of sync_batch_norm_train, and the same communicator."
     ),
-    "number of channels in the forward pass": (
+    "checksum of the moments in the forward pass": (
         "Go back through the layers in the same order on all workers."
     ),
 }

@@ -5,7 +5,7 @@ import pickle
 import subprocess
 import sys
 import sysconfig
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -90,7 +90,8 @@ def swept():
     maps = "".join(text(path) for path in Path("/proc").glob("[0-9]*/maps"))
     for segment in made:
         if segment.name not in maps:
-            segment.unlink(missing_ok=True)
+            with suppress(PermissionError):  # that of another user
+                segment.unlink(missing_ok=True)
 
 
 def text(path):

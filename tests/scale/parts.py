@@ -18,7 +18,7 @@ def parts(channels):
     forward = {"call": "sync_batch_norm_train", "number of channels": channels}
     forward |= {"dtype": "float32", "eps": 1e-5}
     backward = {"call": "sync_batch_norm_backward", "number of values in the forward pass": 2**20}
-    backward |= {"number of channels in the forward pass": channels}
+    backward |= {"checksum of the moments in the forward pass": "01234567"}
     return {"forward": Part(0, forward, moments), "backward": Part(0, backward, sums)}
 
 
