@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from mpi4py import MPI
 
 from refbn import SyncBatchNorm
 
@@ -18,14 +17,15 @@ SIZES = {1: (7,), 2: (9, 2), 4: (10, 27, 0, 1), 8: (1, 5, 0, 12, 3, 0, 30, 2)}
 GAMMA, BETA = np.linspace(-1.0, 2.0, CHANNELS), np.linspace(3.0, 0.0, CHANNELS)
 
 
-class Counting(MPI.Intracomm):
-    """A communicator that counts its reductions."""
+class Counting:
+    """A communicator that counts its reductions; with nothing else to call, there are no others."""
 
-    calls = 0
+    def __init__(self, communicator):
+        self.communicator, self.rank, self.calls = communicator, communicator.rank, 0
 
     def allreduce(self, sendobj, op):
         self.calls += 1
-        return super().allreduce(sendobj, op)
+        return self.communicator.allreduce(sendobj, op)
 
 
 def batches(size):
@@ -125,5 +125,7 @@ CASES = {
 }
 
 if __name__ == "__main__":
+    from mpi4py import MPI  # it starts MPI, which the tests that read the cases must not do
+
     found = CASES[sys.argv[1]](MPI.COMM_WORLD)
     (Path(sys.argv[2]) / f"{MPI.COMM_WORLD.rank}.pickle").write_bytes(pickle.dumps(found))

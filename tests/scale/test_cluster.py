@@ -138,10 +138,10 @@ def test_nothing_listens_to_other_machines(cluster):
     """Scheduler and workers open ports on this machine's own address only."""
     here = psutil.Process()
     open_ports = [
-        connection.laddr.ip
+        (connection.laddr.ip, process.name(), connection.laddr.port)
         for process in (here, *here.children(recursive=True))
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     ]
     assert len(open_ports) > len(cluster.workers)
-    assert set(open_ports) == {"127.0.0.1"}
+    assert {ip for ip, *_ in open_ports} == {"127.0.0.1"}, open_ports
