@@ -111,7 +111,8 @@ def chunked_population_statistics(
         TypeError: If `x` is no Dask array, or not floating and real, or masked.
         ValueError: If `x` has too few axes, a value is not finite, a channel has not more than
             `ddof` values in all, or `ddof` is neither 0 nor 1. The first chunk that is found to
-            have a value that is not finite ends the run, and a note says which it was.
+            have a value that is not finite ends the run, and a note says which it was. Chunks
+            with other channels than the rest end it as well.
 
     Examples:
         >>> import dask.array as da
@@ -189,7 +190,14 @@ def _as_it_is(part: Moments, **_: Any) -> Moments:
 
 def _merge(parts: Any, **_: Any) -> Moments:
     """Merge what Dask brings together: moments in lists, one in the other for each axis."""
-    merged: Moments = reduce(Moments.merge, _dask().core.flatten([parts]))
+    found = list(_dask().core.flatten([parts]))
+    shapes = sorted({part.mean.shape for part in found})
+    if len(shapes) > 1:  # they would broadcast
+        raise ValueError(
+            f"all chunks must have the same channels; got moments of shapes {shapes}. Look for odd "
+            "files, such as grey pictures among coloured ones."
+        )
+    merged: Moments = reduce(Moments.merge, found)
     return merged
 
 

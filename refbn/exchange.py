@@ -30,13 +30,18 @@ REMEDIES = {
     "number of channels": "Look for another layout, or another channel_axis, on one.",
     "dtype": "Convert the shards to one dtype, empty ones too.",
     "eps": "It is one batch norm: give it one epsilon.",
-    "number of values in the forward pass": (
-        "Pass the cache of sync_batch_norm_train, and the same communicator."
-    ),
-    "checksum of the moments in the forward pass": (
-        "Go back through the layers in the same order on all workers."
+    "moments in the forward pass": (
+        "Go back through the layers in the same order on all workers, with the cache of "
+        "sync_batch_norm_train and the same communicator."
     ),
 }
+
+
+NO_PART = (
+    "all workers must make the same calls; got {} in the place of what another worker has. Look "
+    "for a layer in another mode on one, or an allreduce too many; one's own allreduce returns "
+    "what op makes of all parts."
+)
 
 
 @runtime_checkable
@@ -131,6 +136,8 @@ class Part:
         Returns:
             Their values merged, or the first error, or that they disagree or do not merge.
         """
+        if not isinstance(other, Part):  # that worker is in a call of its own, not of refbn's
+            return Part(self.rank, {}, None, TypeError(NO_PART.format(type(other).__name__)))
         for part in (self, other):
             if part.error:
                 return part
@@ -202,6 +209,9 @@ def told(communicator: Communicator) -> Iterator[None]:
         yield
     except Exception as error:
         communicator.allreduce(Part.failed(communicator.rank, error), Part.merge)
+        error.add_note(
+            f"It was raised here, on worker {communicator.rank}; the others heard of it."
+        )
         raise
 
 
@@ -223,6 +233,8 @@ def merged(value: Mergeable, terms: dict[str, Any], communicator: Communicator) 
         Exception: On every worker, if one of them raised another one.
     """
     part = communicator.allreduce(Part(communicator.rank, terms, value), Part.merge)
+    if not isinstance(part, Part):
+        raise TypeError(NO_PART.format(type(part).__name__))
     if part.error:
         raise part.error
     return part.value

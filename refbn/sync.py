@@ -205,8 +205,7 @@ def sync_batch_norm_backward(
     n = int(cache.moments.count.sum())
     terms = {
         "call": "sync_batch_norm_backward",
-        "number of values in the forward pass": n,
-        "checksum of the moments in the forward pass": _checksum(cache.moments),
+        "moments in the forward pass": _told(cache.moments),
     }
     whole = merged(own, terms, communicator)
     if whole.values != n:
@@ -233,9 +232,10 @@ class _Sums(NamedTuple):
         return _Sums(*map(add, self, other))
 
 
-def _checksum(moments: Moments) -> str:
+def _told(moments: Moments) -> str:
     """Return a short text that is another one for nearly all other moments, such as of a layer."""
-    return f"{crc32(moments.mean.tobytes() + moments.m2.tobytes()):08x}"
+    checksum = crc32(moments.mean.tobytes() + moments.m2.tobytes())
+    return f"{moments.count.sum()} values (checksum {checksum:08x})"
 
 
 def _check_finite(own: Moments) -> None:

@@ -531,3 +531,18 @@ def test_the_reductions_of_dask(rng):
     found = chunked_population_statistics(x, ddof=0)
     np.testing.assert_allclose(found.mean, x.mean(axis=0).compute(), rtol=1e-14)
     np.testing.assert_allclose(found.var, x.var(axis=0).compute(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("odd", [1, 2])
+def test_a_chunk_with_other_channels_is_refused(odd):
+    """Moments of 1 channel would broadcast to 3; all chunks have the same channels."""
+    parts = [
+        da.from_delayed(dask.delayed(np.ones)((5, width)), (5, 3), float) for width in (3, odd)
+    ]
+    message = (
+        f"all chunks must have the same channels; got moments of shapes [({odd},), (3,)]. "
+        "Look for odd files, such as grey pictures among coloured ones."
+    )
+    for call in (chunked_population_statistics, lambda x: chunked_moments(x, 0).compute()):
+        with pytest.raises(ValueError, match=whole(message)):
+            call(da.concatenate(parts))

@@ -55,10 +55,10 @@ LINES = {
     "__init__": 0,
     "axes": 30,
     "blocks": 105,
-    "chunked": 60,
+    "chunked": 70,
     "conventions": 150,
     "derivatives": 70,
-    "exchange": 50,
+    "exchange": 55,
     "family": 50,
     "folding": 30,
     "gradcheck": 35,
@@ -153,7 +153,7 @@ def test_the_examples_are_run(pytestconfig):
 
 
 def test_the_package_is_small(record_property, capsys):
-    """Each module has at most so many lines of code in its bodies, and all of them below 1060."""
+    """Each module has at most so many lines of code in its bodies, and all of them below 1070."""
     counts = {file.stem: count_lines(file.read_text(encoding="utf-8")) for file in FILES}
     table = "\n".join(
         f"{name:12} {bodies:4} lines in bodies, {others:4} in signatures, imports, data, errors"
@@ -164,7 +164,7 @@ def test_the_package_is_small(record_property, capsys):
         print(f"\n{table}")  # noqa: T201 (for whoever reads the log)
     assert counts.keys() == LINES.keys()
     assert {name: bodies for name, (bodies, _) in counts.items() if bodies > LINES[name]} == {}
-    assert sum(bodies for bodies, _ in counts.values()) < 1060
+    assert sum(bodies for bodies, _ in counts.values()) < 1070
 
 
 @pytest.mark.parametrize("file", [*FILES, *DIAGNOSE], ids=lambda file: file.name)

@@ -12,7 +12,7 @@ import pytest
 from helpers import whole
 from hypothesis import given
 from hypothesis import strategies as st
-from workers import HEARD, Team, cut, together
+from workers import HEARD, HERE, Team, cut, together
 
 from refbn import (
     Moments,
@@ -431,7 +431,7 @@ def test_what_is_not_finite_is_refused_on_every_worker(culprit, value, rng):
     )
     assert [(type(e), str(e)) for e in errors] == [(ValueError, message)] * 3
     notes = [getattr(error, "__notes__", []) for error in errors]
-    assert notes == [[] if rank == culprit else [HEARD.format(culprit)] for rank in range(3)]
+    assert notes == [[(HERE if rank == culprit else HEARD).format(culprit)] for rank in range(3)]
 
 
 def test_what_is_not_finite_may_be_masked_out(rng):
@@ -512,7 +512,7 @@ def test_an_error_on_one_worker_is_raised_on_all(culprit, bad):
     assert len({str(error) for error in errors}) == 1
     assert str(errors[0]).startswith(start)
     notes = [getattr(error, "__notes__", []) for error in errors]
-    assert notes == [[] if rank == culprit else [HEARD.format(culprit)] for rank in range(3)]
+    assert notes == [[(HERE if rank == culprit else HEARD).format(culprit)] for rank in range(3)]
 
 
 def test_of_two_errors_each_worker_raises_its_own():
@@ -613,6 +613,42 @@ def test_workers_that_make_different_calls_are_told(rng):
     assert [(type(e), str(e)) for e in errors] == [(ValueError, message)] * 2
 
 
+def of_both(one, two):
+    """Return what is said of two workers that go back through these caches."""
+    first, second = (
+        f"{c.moments.count.sum()} values (checksum "
+        f"{crc32(c.moments.mean.tobytes() + c.moments.m2.tobytes()):08x})"
+        for c in (one, two)
+    )
+    return (
+        f"moments in the forward pass; got {first} on worker 0 and {second} on worker 1. "
+        "Go back through the layers in the same order on all workers, with the cache of "
+        "sync_batch_norm_train and the same communicator."
+    )
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_call_of_ones_own_in_between_is_told(rank):
+    """Where one worker sums numbers of its own while another is in a layer, that one is told."""
+
+    class Odd:
+        """A communicator that gets what another worker sent in a call of its own."""
+
+        def __init__(self):
+            self.rank = rank
+
+        def allreduce(self, part, op):
+            return op(part, 3.5) if rank == 0 else [part]
+
+    message = (
+        f"all workers must make the same calls; got {('float', 'list')[rank]} in the place of what "
+        "another worker has. Look for a layer in another mode on one, or an allreduce too many; "
+        "one's own allreduce returns what op makes of all parts."
+    )
+    with pytest.raises(TypeError, match=whole(message)):
+        sync_batch_norm_train([[1.0]], communicator=Odd())
+
+
 def test_going_back_with_others_than_forward_is_refused(rng):
     """A cache of one worker's own batch, or of a larger team, would give a wrong gradient."""
     x = rng.standard_normal((3, 4, 1))
@@ -634,11 +670,9 @@ def test_going_back_with_others_than_forward_is_refused(rng):
     _, (pair, _) = training(list(x[:2]))
     refused([alone, alone], start(8, 4))
     refused(caches[:2], start(8, 12))
-    refused(
-        [pair, alone],
-        "all workers must have the same number of values in the forward pass; "
-        f"got 8 on worker 0 and 4 on worker 1{remedy}",
-    )
+    _, (other, _) = training(list(x[1:]))  # as many values, as of another layer
+    for two in (alone, other):
+        refused([pair, two], f"all workers must have the same {of_both(pair, two)}")
 
 
 def test_what_is_no_communicator_is_refused():
@@ -755,12 +789,7 @@ def test_going_back_through_another_layer_is_refused(channels, rng):
     _, (_, two) = training(list(rng.standard_normal((2, channels, 4))))  # as many values in all
     dy = [np.ones((4, channels)), np.ones((channels, 4))]
     errors = Team(2).run(lambda c, dy, k: sync_batch_norm_backward(dy, k, c), dy, [one, two])
-    sums = [crc32(c.moments.mean.tobytes() + c.moments.m2.tobytes()) for c in (one, two)]
-    message = (
-        "all workers must have the same checksum of the moments in the forward pass; "
-        f"got {sums[0]:08x} on worker 0 and {sums[1]:08x} on worker 1. "
-        "Go back through the layers in the same order on all workers."
-    )
+    message = f"all workers must have the same {of_both(one, two)}"
     assert [(type(e), str(e)) for e in errors] == [(ValueError, message)] * 2
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from helpers import whole
-from workers import HEARD, Team, cut
+from workers import HEARD, HERE, Team, cut
 
 from refbn import BatchNorm, SyncBatchNorm, cumulative_average
 
@@ -149,7 +149,7 @@ def test_going_back_before_going_forward_is_refused_on_all(rng):
         "called yet. Call it on a batch first."
     )
     assert [(type(e), str(e)) for e in errors] == [(RuntimeError, message)] * 2
-    assert errors[0].__notes__ == [HEARD.format(1)]
+    assert [e.__notes__ for e in errors] == [[HEARD.format(1)], [HERE.format(1)]]
 
 
 def test_options_are_those_of_the_layer():

@@ -9,6 +9,7 @@ from functools import reduce
 import numpy as np
 
 HEARD = "It was raised on worker {}. The others only heard of it."
+HERE = "It was raised here, on worker {}; the others heard of it."
 
 
 class Team:

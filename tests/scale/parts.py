@@ -17,8 +17,8 @@ def parts(channels):
     moments, sums = Moments.of(x, axis=0), _Sums(x.sum(axis=0), (x * x).sum(axis=0), x.size)
     forward = {"call": "sync_batch_norm_train", "number of channels": channels}
     forward |= {"dtype": "float32", "eps": 1e-5}
-    backward = {"call": "sync_batch_norm_backward", "number of values in the forward pass": 2**20}
-    backward |= {"checksum of the moments in the forward pass": "01234567"}
+    told = "1048576 values (checksum 01234567)"
+    backward = {"call": "sync_batch_norm_backward", "moments in the forward pass": told}
     return {"forward": Part(0, forward, moments), "backward": Part(0, backward, sums)}
 
 
