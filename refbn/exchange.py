@@ -35,8 +35,6 @@ REMEDIES = {
         "sync_batch_norm_train and the same communicator."
     ),
 }
-
-
 NO_PART = (
     "all workers must make the same calls; got {} in the place of what another worker has. Look "
     "for a layer in another mode on one, or an allreduce too many; one's own allreduce returns "

@@ -205,7 +205,7 @@ def sync_batch_norm_backward(
     n = int(cache.moments.count.sum())
     terms = {
         "call": "sync_batch_norm_backward",
-        "moments in the forward pass": _told(cache.moments),
+        "moments in the forward pass": _described(cache.moments),
     }
     whole = merged(own, terms, communicator)
     if whole.values != n:
@@ -232,7 +232,7 @@ class _Sums(NamedTuple):
         return _Sums(*map(add, self, other))
 
 
-def _told(moments: Moments) -> str:
+def _described(moments: Moments) -> str:
     """Return a short text that is another one for nearly all other moments, such as of a layer."""
     checksum = crc32(moments.mean.tobytes() + moments.m2.tobytes())
     return f"{moments.count.sum()} values (checksum {checksum:08x})"
