@@ -151,13 +151,15 @@ def test_a_mistake_is_one_line_with_its_place_and_what_to_do(wrong, kind):
 
 
 def test_a_step_that_fails_hides_no_other(wrong):
-    """Every step has its row, and the sum is that of the lines."""
+    """Every step has its row; the sum is that of the lines, and their places are the end of the log."""
     _, lines = wrong
     assert {name: row[1] > 0 for name, row in cells(lines).items()} == dict.fromkeys(
         ("style", "types", "speed", "package", "wheel", "newest"), True
     )
-    told = sum("To do: " in line for line in lines)
-    assert lines[-1] == f"{told} findings: see above."
+    told = [line for line in lines if "To do: " in line]
+    end = lines.index(f"{len(told)} findings, told above:") + 1
+    assert len(lines[end:]) == len(told)
+    assert all(line.startswith(f"{where}: ") for where, line in zip(lines[end:], told, strict=True))
 
 
 def test_a_step_that_cannot_begin_says_why_and_hides_no_other(tmp_path):

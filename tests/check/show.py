@@ -15,7 +15,7 @@ class Meter:
         self.out = out
         self.terminal = out.isatty()
         self.shown = 0.0  # when a line was last written, in seconds of the step
-        self.told = set()  # the keys of the findings
+        self.told = {}  # the findings by their keys, in the order in which they came
 
     def begin(self, step):
         """Say that a step begins."""
@@ -43,14 +43,14 @@ class Meter:
     def tell(self, findings):
         """Write findings, a line each, unless another step has found them too."""
         new = {finding.key: finding for finding in findings if finding.key not in self.told}
-        self.told |= new.keys()
+        self.told |= new
         if new:
             self.clear()
         for finding in new.values():
             print(finding, file=self.out, flush=True)
 
     def table(self, results):
-        """Write the table of all steps, and the sum."""
+        """Write the table of all steps, the sum, and where the findings are."""
         rows = [row(result) for result in results]
         widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
         print(file=self.out)
@@ -58,8 +58,11 @@ class Meter:
         for result, cells in zip(results, rows, strict=True):
             print(self.painted(aligned(cells, widths), bool(result.findings)), file=self.out)
         number = len(self.told)
-        said = f"{number} finding{'s' * (number != 1)}: see above." if number else "All is well."
-        print(f"\n{self.painted(said, bool(number))}", file=self.out, flush=True)
+        said = f"{number} finding{'s' * (number != 1)}, told above:" if number else "All is well."
+        print(f"\n{self.painted(said, bool(number))}", file=self.out)
+        for where, _ in self.told:  # the end of a long log is what people get to see
+            print(where, file=self.out)
+        self.out.flush()
 
     def painted(self, text, bad):
         """Return a text, coloured on a terminal."""
