@@ -38,6 +38,9 @@ LOOK = """() => {
   return slips;
 }"""
 
+# In a page: whether the font of the formulas has come.
+MATH_FONT = "[...document.fonts].some(f => f.family.includes('refbn Math') && f.status == 'loaded')"
+
 # In a page: the contrast of the text and the lines of its figures against the page, by WCAG.
 CONTRAST = """() => {
   const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
@@ -86,6 +89,17 @@ def test_a_page_is_whole_on_every_screen(visit, name, size, scheme):
     assert page.slips == []
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole_where_its_fonts_come_too_late(visit, name):
+    """A slow connection leaves a page in the fonts of the system, which run wider."""
+    page = visit(name, "phone")
+    page.route("**/*.woff2", lambda route: route.abort())
+    page.reload()
+    assert not page.evaluate(MATH_FONT)
+    page.set_viewport_size(SMALLEST)
+    assert page.evaluate(LOOK) == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_palette_follows_the_system(visit, scheme):
     """Somebody who prefers dark gets dark without asking."""
@@ -99,10 +113,7 @@ def test_formulas_are_set_in_the_site_s_own_mathematical_font(visit):
     """The font of the formulas is loaded, and its brackets stretch."""
     page = visit("edge-cases/epsilon.html")
     assert page.evaluate("document.fonts.check('1em \"refbn Math\"')")
-    loaded = (
-        "[...document.fonts].some(f => f.family.includes('refbn Math') && f.status == 'loaded')"
-    )
-    assert page.evaluate(loaded)
+    assert page.evaluate(MATH_FONT)
     page.set_content(
         page.content().replace(
             "</article>",
