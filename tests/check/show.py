@@ -60,8 +60,8 @@ class Meter:
         number = len(self.told)
         said = f"{number} finding{'s' * (number != 1)}, told above:" if number else "All is well."
         print(f"\n{self.painted(said, bool(number))}", file=self.out)
-        for where, _ in self.told:  # the end of a long log is what people get to see
-            print(where, file=self.out)
+        for finding in self.told.values():  # the end of a long log is what people get to see
+            print(finding.where, file=self.out)
         self.out.flush()
 
     def painted(self, text, bad):

@@ -91,7 +91,7 @@ def test_a_page_is_whole_on_every_screen(visit, name, size, scheme):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_whole_where_its_fonts_come_too_late(visit, name):
-    """A slow connection leaves a page in the fonts of the system, which run wider."""
+    """A slow connection leaves a page in the fonts of the system, which may run wider."""
     page = visit(name, "phone")
     page.route("**/*.woff2", lambda route: route.abort())
     page.reload()
