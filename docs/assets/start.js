@@ -14,19 +14,25 @@
   }
 
   /* The menu shows the page that is read from the start, with the height and the place that the theme's
-   * script will give it; else it would jump when that comes. */
+   * script will give it; else it would jump when that comes. Its lines may break otherwise when the fonts
+   * have come, so it is placed again then, unless the reader has begun to move things. */
   const menu = document.querySelector(".md-sidebar--primary .md-sidebar__scrollwrap");
   const active = [...menu?.querySelectorAll(".md-nav__link--active[href]") ?? []];
-  const here = active.filter(link => link.clientHeight).pop();
-  if (here && getComputedStyle(menu).overflowY === "auto") { // in the drawer of a phone it is not
+  function place() {
+    const here = active.filter(link => link.clientHeight).pop();
+    if (!here || getComputedStyle(menu).overflowY !== "auto") return; // in the drawer of a phone it is not
     const inner = menu.closest(".md-main__inner");
     const bottom = Math.min(inner.parentElement.getBoundingClientRect().bottom, innerHeight);
     menu.style.height = `${bottom - inner.offsetTop - 2 * menu.offsetTop}px`; // above and below the menu
     menu.scrollTop = here.offsetTop - menu.offsetTop - menu.clientHeight / 2;
   }
+  place();
+  let awake = false;
+  document.fonts.ready.then(() => awake || place());
 
   const events = ["pointermove", "pointerdown", "touchstart", "wheel", "scroll", "keydown", "focusin"];
   function wake(event) {
+    awake = true;
     for (const name of events) removeEventListener(name, wake);
     let last;
     for (const {dataset} of document.querySelectorAll("script[data-later]")) {

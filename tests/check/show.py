@@ -50,7 +50,7 @@ class Meter:
             print(finding, file=self.out, flush=True)
 
     def table(self, results):
-        """Write the table of all steps, the sum, and where the findings are."""
+        """Write the table of all steps, the sum, and the findings in short once more."""
         rows = [row(result) for result in results]
         widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
         print(file=self.out)
@@ -61,7 +61,7 @@ class Meter:
         said = f"{number} finding{'s' * (number != 1)}, told above:" if number else "All is well."
         print(f"\n{self.painted(said, bool(number))}", file=self.out)
         for finding in self.told.values():  # the end of a long log is what people get to see
-            print(finding.where, file=self.out)
+            print(finding.short, file=self.out)
         self.out.flush()
 
     def painted(self, text, bad):

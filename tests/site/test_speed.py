@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 
 import pytest
 from building import CHECKERS, CHROMIUM, CONCEPTS, SIZES, needs
@@ -70,6 +71,20 @@ def test_nothing_moves_on_a_slow_line(visit, built_site, name, size):
     with serving(built_site, Dripping) as address:
         page = visit(name, size, home=address)
         assert page.evaluate("shifts") == []
+
+
+@pytest.mark.parametrize("delay", [0.03, 0.06, 0.12])
+def test_nothing_moves_when_the_fonts_come_a_little_late(visit, delay):
+    """The menu has been placed by then, and its lines break otherwise in them."""
+
+    def late(route):
+        time.sleep(delay)
+        route.continue_()
+
+    page = visit("practice/several-workers.html")
+    page.route("**/*.woff2", late)
+    page.reload(wait_until="networkidle")
+    stays(page)
 
 
 def stays(page):
